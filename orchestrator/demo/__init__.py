@@ -1,0 +1,1 @@
+"""The API server that the shipped services.yaml starts."""

@@ -1,0 +1,1 @@
+"""What is published: URL discovery and config.json. Imported by supervise and above."""

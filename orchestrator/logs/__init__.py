@@ -1,0 +1,1 @@
+"""Reading the log files and their index. Imported by supervise and above."""

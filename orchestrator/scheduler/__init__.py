@@ -1,0 +1,1 @@
+"""The scheduler: SchedulerService for applications, and the embedded server."""

@@ -1,0 +1,1 @@
+"""The shim and its spawner: programs of their own, standard library only."""

@@ -1,0 +1,1 @@
+"""What services.yaml says: model, loading, templates. Imports nothing of ours but errors."""

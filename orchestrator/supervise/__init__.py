@@ -1,0 +1,1 @@
+"""One loop that owns every status and carries decisions out. Imported by control and cli."""

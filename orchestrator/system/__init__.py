@@ -1,0 +1,1 @@
+"""Hands on the machine: processes, shims, probes, ports, locks. Imported by supervise and above."""
