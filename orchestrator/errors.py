@@ -2,7 +2,7 @@
 
 ```
 OrchestratorError            exit 1   a promise could not be kept
-├── SpecError                exit 6   services.yaml is wrong; carries every problem with file, line, key
+├── SpecError                exit 6   services.yaml is wrong; carries every problem
 ├── ServiceError             exit 1   one named service
 │   ├── UnknownService       exit 4   suggests the nearest name
 │   ├── ProgramMissing       exit 5   carries what was looked for and where
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in services.yaml. ``line`` and ``column`` count from 1; None where unknown."""
+    """One thing wrong in services.yaml. ``line`` and ``column`` count from 1; None: not known."""
 
     file: str
     line: int | None

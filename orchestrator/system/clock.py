@@ -6,17 +6,14 @@ import anyio
 
 
 class SystemClock:
-    """The real Clock. Monotonic time comes from CLOCK_BOOTTIME, where there is one.
+    """The real Clock. Its monotonic time is one for all processes of a boot.
 
-    It goes on through a suspend, so uptimes and deadlines are those of people, and it is shared by
-    all processes of one boot, so a status kept by one supervisor is understood by the next.
+    So a status that one supervisor kept is understood by the next.
     """
 
-    _clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
     def monotonic(self) -> float:
-        """Return seconds since boot."""
-        return time.clock_gettime(self._clock_id)
+        """Return seconds since some moment of this boot."""
+        return time.monotonic()
 
     def wall(self) -> float:
         """Return seconds since the epoch."""

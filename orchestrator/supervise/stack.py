@@ -1,0 +1,287 @@
+"""A whole stack put together: the loop, its hands, and what is shown of it."""
+
+import contextlib
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from orchestrator.core import events as news
+from orchestrator.core.ports import Clock
+from orchestrator.core.status import State, Status
+from orchestrator.logs.redact import Redactor
+from orchestrator.spec.model import Project, Service
+from orchestrator.supervise import view
+from orchestrator.supervise.bus import Message
+from orchestrator.supervise.journal import Journal
+from orchestrator.supervise.operations import Operations
+from orchestrator.supervise.places import Places
+from orchestrator.supervise.publication import Publication
+from orchestrator.supervise.readiness import Readiness
+from orchestrator.supervise.shepherd import Shepherd, Surroundings
+from orchestrator.supervise.supervisor import Hands, Supervisor
+from orchestrator.supervise.unit import Unit
+from orchestrator.system import ports
+from orchestrator.system.identity import become_subreaper, boot_id
+from orchestrator.system.listeners import Listeners
+from orchestrator.system.spawner import Spawner
+from orchestrator.system.tree import children, reap_orphans
+from orchestrator.system.usage import Usage, UsageMeter
+
+logger = logging.getLogger(__name__)
+
+
+class Stack:
+    """The running stack as the control API sees it."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        shepherd: Shepherd,
+        publication: Publication,
+        redact: Callable[[str], str],
+        file_signature: object,
+    ) -> None:
+        self.supervisor = supervisor
+        self.operations = Operations(supervisor, shepherd)
+        self.publication = publication
+        self._shepherd = shepherd
+        self._redact = redact
+        self._meter = UsageMeter()
+        self._file_signature = file_signature
+
+    def snapshot(self) -> Message:
+        """Return the stack and all its services as `ps --format json` does, and a little more."""
+        supervisor = self.supervisor
+        self._meter.forget_dead()
+        return {
+            "schema": view.SCHEMA,
+            "stack": supervisor.project.name,
+            "pid": os.getpid(),
+            "file": str(supervisor.project.file),
+            "file_changed": signature(supervisor.project.file) != self._file_signature,
+            "config_path": supervisor.project.config.path,
+            "published": self.publication.names,
+            "warnings": list(self.publication.warnings),
+            "services": [
+                self.item(unit, self._meter.usage(self._shepherd.tree(unit)))
+                for unit in supervisor.units.values()
+            ],
+        }
+
+    def item(self, unit: Unit, usage: Usage | None = None) -> dict[str, Any]:
+        """Return one service as `ps --format json` does."""
+        supervisor = self.supervisor
+        return view.item(
+            unit,
+            now=supervisor.clock.monotonic(),
+            wall=supervisor.clock.wall(),
+            waiting=supervisor.waiting(unit),
+            usage=usage,
+            log_file=unit.service.log,
+            redact=self._redact,
+        )
+
+    def changed(self, unit: Unit, before: Status) -> None:
+        """Publish a change of status."""
+        after = unit.status
+        text = after.cause.text if after.cause is not None and after.cause != before.cause else ""
+        self.show(unit, text, before.state.value)
+        if after.state is not before.state:
+            logger.info(
+                "%s: %s → %s%s",
+                unit.name,
+                before.state.value,
+                after.state.value,
+                f": {self._redact(text)}" if text else "",
+            )
+
+    def show(self, unit: Unit, text: str = "", before: str | None = None) -> None:
+        """Publish a unit as it is now."""
+        self.supervisor.bus.publish(
+            {
+                "type": "service",
+                "item": self.item(unit),
+                "before": before or unit.status.state.value,
+                "after": unit.status.state.value,
+                "text": self._redact(text),
+            }
+        )
+
+
+def signature(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells a file's content has not been replaced; None when it can't be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@asynccontextmanager
+async def running(
+    project: Project, places: Places, around: Surroundings, clock: Clock, rng: random.Random
+) -> AsyncIterator[Stack]:
+    """Take over what an earlier supervisor left, then run the loop inside the block.
+
+    On leaving, the loop has ended: either the stack was asked to end and nothing of it is alive,
+    or the block was cancelled, and everything runs on for the next supervisor.
+    """
+    become_subreaper()
+    journal = Journal(places.journal_path, boot_id())
+    supervisor = Supervisor(project, places, journal, clock, rng)
+    kept = journal.read()
+    _add_removed(supervisor, places)
+    for name in supervisor.units:
+        if name in kept:
+            supervisor.restore(name, kept[name])
+    _draw_ports(supervisor, rng)
+    journal.rewrite(supervisor.kept())
+    async with Spawner.start() as spawner, anyio.create_task_group() as tasks:
+        shepherd = Shepherd(supervisor, spawner, around, tasks)
+        publication = Publication(supervisor, shepherd)
+        redactor = Redactor(tuple(around.secrets.values()))
+        stack = Stack(supervisor, shepherd, publication, redactor.text, signature(project.file))
+        listeners = Listeners(clock)
+        readiness = Readiness(supervisor, shepherd, spawner, listeners, rng, tasks, stack.show)
+        await _take_over(supervisor, shepherd)
+        tasks.start_soon(_reap_orphans, shepherd, spawner)
+        tasks.start_soon(publication.serve)
+        hands = _hands(shepherd, readiness, publication, stack)
+
+        async def serve() -> None:
+            await supervisor.serve(hands, tasks)
+            supervisor.bus.publish({"type": "stack", "state": "stopped"})
+            supervisor.bus.close()
+
+        tasks.start_soon(serve)
+        try:
+            yield stack
+        finally:
+            with anyio.CancelScope(shield=True):
+                if supervisor.ending and supervisor.all_at_rest:
+                    await shepherd.dismiss()
+                    _clear(places, supervisor.units)
+            journal.close()
+            tasks.cancel_scope.cancel()
+
+
+def _hands(
+    shepherd: Shepherd,
+    readiness: Readiness,
+    publication: Publication,
+    stack: Stack,
+) -> Hands:
+    def changed(unit: Unit, before: Status) -> None:
+        after = unit.status
+        if after.state is State.RUNNING and before.state is not State.RUNNING:
+            readiness.look_for_url(unit, after.run)
+        stack.changed(unit, before)
+        publication.note(unit)
+
+    return Hands(
+        spawn=shepherd.spawn,
+        terminate=shepherd.terminate,
+        kill=shepherd.kill,
+        start_probing=readiness.start,
+        stop_probing=readiness.stop,
+        changed=changed,
+    )
+
+
+async def _take_over(supervisor: Supervisor, shepherd: Shepherd) -> None:
+    async with anyio.create_task_group() as tasks:
+        for unit in tuple(supervisor.units.values()):
+            tasks.start_soon(_take_over_one, supervisor, shepherd, unit)
+
+
+async def _take_over_one(supervisor: Supervisor, shepherd: Shepherd, unit: Unit) -> None:
+    try:
+        found = await shepherd.take_over(unit)
+    except Exception:
+        # The outer guard: one folder that can't be understood must not stop all the others.
+        logger.exception("cannot take over %s", unit.name)
+        found = False
+    if not found and not unit.status.state.at_rest:
+        if unit.status.alive:
+            text = "it was lost together with its shim"
+            supervisor.tell(unit.name, news.Resumed(None))
+            supervisor.tell(unit.name, news.Exited(unit.status.run, text=text))
+        else:
+            supervisor.tell(unit.name, news.Resumed(None))
+
+
+def _add_removed(supervisor: Supervisor, places: Places) -> None:
+    """Add the services that run and that services.yaml names no more, so that they can be ended."""
+    for folder in sorted(places.runtime_dir.iterdir()) if places.runtime_dir.is_dir() else ():
+        if folder.name in supervisor.units or not (folder / "service.json").is_file():
+            continue
+        service = recorded_service(folder)
+        if service is not None:
+            supervisor.adopt_unknown(Unit(service, removed=True))
+
+
+def recorded_service(service_dir: Path) -> Service | None:
+    """Return as much of a service as its shim recorded: how to stop it, where it logs."""
+    try:
+        spec: Mapping[str, Any] = json.loads((service_dir / "service.json").read_bytes())["spec"]
+        return Service.model_validate(
+            {
+                "name": service_dir.name,
+                "run": [{"command": [service_dir.name]}],
+                "log": spec["log"],
+                "stop": spec["stop"],
+                "depends_on": spec["depends_on"],
+                "success_exit_codes": spec["success_exit_codes"],
+                "restart": {"policy": "no"},
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _draw_ports(supervisor: Supervisor, rng: random.Random) -> None:
+    """Give every service its port: the one it had, the one of the file, or a free one."""
+    taken = {unit.port for unit in supervisor.units.values() if unit.port is not None}
+    for unit in supervisor.units.values():
+        asked = unit.service.port
+        if isinstance(asked, int):
+            unit.port = asked
+        elif asked == "auto" and unit.port is None:
+            unit.port = ports.free_port({port for port in taken if port is not None}, rng)
+        elif asked is None:
+            unit.port = None
+        taken.add(unit.port)
+
+
+async def _reap_orphans(shepherd: Shepherd, spawner: Spawner) -> None:
+    """Reap what falls to us as a subreaper, and keep how it ended for the shims to come."""
+    with anyio.open_signal_receiver(signal.SIGCHLD) as signals:
+        async for _ in signals:
+            shepherd.note_ended(reap_orphans({spawner.pid, *_of_our_session()}))
+
+
+def _of_our_session() -> list[int]:
+    """Return the children that we started ourselves for a moment, and that somebody waits for."""
+    own_session, found = os.getsid(0), []
+    for pid in children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == own_session:
+                found.append(pid)
+    return found
+
+
+def _clear(places: Places, names: Mapping[str, object] | Sequence[str]) -> None:
+    """Remove what a stack that ended leaves in its runtime folder; values to redact stay."""
+    for name in names:
+        shutil.rmtree(places.service_dir(name), ignore_errors=True)
+    for path in (places.control_socket_path, places.journal_path):
+        path.unlink(missing_ok=True)
