@@ -1,1 +1,1 @@
-"""The API server that the shipped services.yaml starts."""
+"""The API server that the shipped services.yaml starts; a pattern to copy."""

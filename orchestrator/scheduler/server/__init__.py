@@ -1,0 +1,1 @@
+"""The embedded scheduler: a Python twin of the .NET McpScheduler service."""

@@ -1,0 +1,244 @@
+"""Requests to the scheduler: tokens, retries of what is safe to repeat, and named errors."""
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.lowlevel
+import httpx2
+import tenacity
+
+from orchestrator.scheduler.clock import Clock
+from orchestrator.scheduler.configuration import Access
+from orchestrator.scheduler.errors import (
+    SchedulerError,
+    ServerFailed,
+    TimedOut,
+    Unauthorized,
+    Unreachable,
+)
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 4
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 1.0
+EARLY_S = 60.0
+PASSING = frozenset({502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. ``is_repeatable``: doing it twice changes nothing and answers the same."""
+
+    method: str
+    path: str
+    json: Mapping[str, object] | None = None
+    params: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    is_repeatable: bool = False
+
+
+class Wire:
+    """HTTP to one scheduler, for any number of callers at once; closed by `aclose`."""
+
+    def __init__(self, access: Access, clock: Clock, timeout_s: float) -> None:
+        self._access = access
+        self._timeout_s = timeout_s
+        self._base = base_of(access.url)
+        self.login = Login(access, clock)
+        self._loop: object = None
+        self._http: httpx2.AsyncClient | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        """Return how long one call may take, with all its repetitions."""
+        return self._timeout_s
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path of the dialect, beside the MCP endpoint."""
+        return self._base + path
+
+    def http(self) -> httpx2.AsyncClient:
+        """Return the connection pool of the event loop that runs now.
+
+        A pool cannot outlive its loop; one that did (two ``asyncio.run`` of a script) is dropped.
+        """
+        loop = anyio.lowlevel.current_token()
+        if self._http is None or self._loop != loop:
+            self._loop = loop
+            self._http = new_http(self._base, self._timeout_s)
+            self.login.begin()
+        return self._http
+
+    async def aclose(self) -> None:
+        """Close every connection; a later call opens new ones."""
+        http, self._http = self._http, None
+        if http is not None and self._loop == anyio.lowlevel.current_token():
+            await http.aclose()
+
+    async def ask(self, call: Call) -> httpx2.Response:
+        """Return the answer, whatever its status but 401 and 5xx.
+
+        Raises:
+            Unreachable: nobody listens, or the connection broke.
+            TimedOut: no answer in time.
+            Unauthorized: credentials or token are refused.
+            ServerFailed: 5xx.
+        """
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: _is_safe(error, call)),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S),
+            sleep=anyio.sleep,
+            reraise=True,
+        )
+        try:
+            with anyio.fail_after(self._timeout_s):
+                return await retrying(self._once, call)
+        except TimeoutError as error:
+            problem = f"no answer from {self._base} within {self._timeout_s:g} s"
+            raise TimedOut(problem) from error
+
+    async def _once(self, call: Call) -> httpx2.Response:
+        http = self.http()
+        token = await self.login.token(self)
+        response = await self.send(http, call, token)
+        if response.status_code == 401:
+            # It may have been restarted with another key, or its clock been set.
+            self.login.forget(token)
+            response = await self.send(http, call, await self.login.token(self))
+        if response.status_code == 401:
+            raise Unauthorized(f"{self._base} refuses the token that it gave out itself")
+        if response.status_code >= 500:
+            raise _server_failed(self._base, response)
+        return response
+
+    async def send(
+        self, http: httpx2.AsyncClient, call: Call, token: str | None = None
+    ) -> httpx2.Response:
+        """Send one request once; transport failures come as errors of this package."""
+        headers = dict(call.headers or {})
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        url = call.path if "://" in call.path else self.url(call.path)
+        try:
+            return await http.request(
+                call.method, url, json=call.json, params=call.params, headers=headers
+            )
+        except httpx2.TransportError as error:
+            raise named(self._base, error) from error
+
+
+class Login:
+    """The token of one client, fetched when needed and shared by all callers."""
+
+    def __init__(self, access: Access, clock: Clock) -> None:
+        self._access = access
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._token: str | None = None
+        self._good_until_s = 0.0
+
+    def begin(self) -> None:
+        """Start over in a new event loop."""
+        self._lock = anyio.Lock()
+
+    async def token(self, wire: Wire) -> str:
+        """Return a token that is good for a while.
+
+        Raises:
+            Unauthorized: the credentials are refused.
+            SchedulerError: as `Wire.ask`.
+        """
+        async with self._lock:
+            if self._token is None or self._clock.monotonic() >= self._good_until_s:
+                self._token, life_s = await self._fetch(wire)
+                margin_s = min(EARLY_S, life_s / 2)
+                self._good_until_s = self._clock.monotonic() + life_s - margin_s
+            return self._token
+
+    def forget(self, token: str) -> None:
+        """Have the next caller fetch a new token, unless somebody has already."""
+        if self._token == token:
+            self._token = None
+
+    async def _fetch(self, wire: Wire) -> tuple[str, float]:
+        credentials = {"clientId": self._access.client_id, "apiKey": self._access.api_key}
+        call = Call("POST", "/api/auth/token", json=credentials, is_repeatable=True)
+        response = await wire.send(wire.http(), call)
+        where = wire.url("/api/auth/token")
+        if response.status_code in {400, 401, 403}:
+            problem = f"{where} refuses the credentials of client {self._access.client_id!r}"
+            raise Unauthorized(problem)
+        if response.status_code != 200:
+            raise _server_failed(where, response, may_have_happened=False)
+        try:
+            answer = response.json()
+            return str(answer["token"]), float(answer.get("expiresIn", 2 * EARLY_S))
+        except (ValueError, TypeError, KeyError) as error:
+            problem = f"{where} does not answer as a scheduler's login does"
+            raise ServerFailed(problem, status=200, may_have_happened=False) from error
+
+
+def new_http(base: str, timeout_s: float) -> httpx2.AsyncClient:
+    """Return a connection pool; a proxy of the environment is not asked for this machine."""
+    parts = urlsplit(base)
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(timeout_s),
+        # Setting up TLS costs 40 ms, which plain http need not pay.
+        verify=parts.scheme == "https",
+        trust_env=not _is_local(parts.hostname or ""),
+    )
+
+
+def base_of(url: str) -> str:
+    """Return the URL that the dialect's paths hang under: ``url`` without ``/mcp`` at its end."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/").removesuffix("/mcp")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def named(base: str, error: httpx2.TransportError) -> SchedulerError:
+    """Return the error of this package for a failure of the transport."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+        return Unreachable(f"cannot reach {base}: {_why(error)}")
+    if isinstance(error, httpx2.TimeoutException):
+        return TimedOut(f"no answer from {base} in time")
+    return Unreachable(f"the connection to {base} broke: {_why(error)}", may_have_happened=True)
+
+
+def _is_safe(error: BaseException, call: Call) -> bool:
+    if isinstance(error, Unreachable):
+        return call.is_repeatable or not error.may_have_happened
+    if isinstance(error, ServerFailed) and error.status in PASSING:
+        return call.is_repeatable or not error.may_have_happened
+    return False
+
+
+def _server_failed(
+    where: str, response: httpx2.Response, *, may_have_happened: bool = True
+) -> ServerFailed:
+    return ServerFailed(
+        f"{where} answers {response.status_code}",
+        status=response.status_code,
+        may_have_happened=may_have_happened,
+    )
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+Json = dict[str, Any]
