@@ -118,8 +118,6 @@ def _lock(stack: Stack, answers: Callable[[], bool]) -> int | None:
         except BlockingIOError:
             pass
         else:
-            os.truncate(fd, 0)
-            os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
             return fd
         if answers():
             os.close(fd)
@@ -170,6 +168,8 @@ def _be_supervisor(
     code = 1
     try:
         _let_go(stack.root_dir, keep={writer, lock_fd})
+        os.truncate(lock_fd, 0)
+        os.pwrite(lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)
         anyio.run(_supervise, stack, project, tuple(services), no_deps, environ, writer)
         code = 0
     except OrchestratorError as error:

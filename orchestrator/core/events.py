@@ -20,7 +20,7 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Somebody wants it down. ``grace_s`` in place of the service's own, if given; 0 kills at once."""
+    """Somebody wants it down; with ``grace_s`` in place of its own, if given; 0 kills at once."""
 
     grace_s: float | None = None
 
