@@ -1,17 +1,20 @@
 """The raising client: one method for each thing that a scheduler can be asked."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
+from importlib import import_module
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from orchestrator.scheduler.clock import Clock, SystemClock
 from orchestrator.scheduler.configuration import Access
 from orchestrator.scheduler.dialect import Dialect, answer_of, strange
-from orchestrator.scheduler.errors import NotDelivered, TimedOut
+from orchestrator.scheduler.errors import NotDelivered, ServerFailed, TimedOut
+from orchestrator.scheduler.greeting import greet
 from orchestrator.scheduler.reading import (
     read_conversation,
     read_page,
@@ -19,9 +22,10 @@ from orchestrator.scheduler.reading import (
     time_on_the_wire,
 )
 from orchestrator.scheduler.values import Conversation, Page, Status, Tool
-from orchestrator.scheduler.wire import Call, Json, Wire
+from orchestrator.scheduler.wire import Call, NoEndpoint, Wire
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 DEFAULT_TIMEOUT_S = 10.0
 FIRST_LOOK_S = 0.05
@@ -60,7 +64,9 @@ class SchedulerClient:
     ) -> None:
         access = Access(url, client_id, api_key)
         self._wire = Wire(access, clock or SystemClock(), timeout_s)
-        self._dialect = Dialect(self._wire)
+        self._url = url
+        self._greeting = anyio.Lock()
+        self._known: Speaker | None = None
 
     async def __aenter__(self) -> Self:
         """Connect nothing yet."""
@@ -85,7 +91,7 @@ class SchedulerClient:
 
     async def tools(self) -> tuple[Tool, ...]:
         """Return the tools that the server lists."""
-        return await (await self._speaker()).tools()
+        return await self._speak(lambda speaker: speaker.tools())
 
     async def schedule(
         self,
@@ -112,8 +118,7 @@ class SchedulerClient:
         }
         if additional_info is not None:
             arguments["additionalInfo"] = additional_info
-        speaker = await self._speaker()
-        result = await speaker.call_tool("scheduleConversation", arguments, is_repeatable=False)
+        result = await self._call("scheduleConversation", arguments, is_repeatable=False)
         return str(result)
 
     async def status(self, conversation_id: str) -> Status:
@@ -123,16 +128,17 @@ class SchedulerClient:
             NotFound: there is none with this id.
         """
         arguments = {"conversationId": conversation_id}
-        speaker = await self._speaker()
-        return read_status(
-            await speaker.call_tool("getConversationStatus", arguments, is_repeatable=True)
-        )
+        word = await self._call("getConversationStatus", arguments, is_repeatable=True)
+        try:
+            return read_status(word)
+        except ValueError as error:
+            problem = f"{self._url} tells an unknown status: {word!r}"
+            raise ServerFailed(problem, status=200) from error
 
     async def cancel(self, conversation_id: str) -> bool:
         """Cancel a conversation; False if it is unknown or no longer scheduled."""
         arguments = {"conversationId": conversation_id}
-        speaker = await self._speaker()
-        result = await speaker.call_tool("cancelConversation", arguments, is_repeatable=False)
+        result = await self._call("cancelConversation", arguments, is_repeatable=False)
         return result is True or str(result).lower() == "true"
 
     async def conversation(self, conversation_id: str) -> Conversation:
@@ -200,8 +206,32 @@ class SchedulerClient:
             raise NotDelivered(conversation)
         return conversation
 
+    async def _call(
+        self, tool: str, arguments: Mapping[str, object], *, is_repeatable: bool
+    ) -> object:
+        return await self._speak(
+            lambda speaker: speaker.call_tool(tool, arguments, is_repeatable=is_repeatable)
+        )
+
+    async def _speak(self, ask: Callable[[Speaker], Awaitable[T]]) -> T:
+        try:
+            return await ask(await self._speaker())
+        except NoEndpoint:
+            # Another kind of scheduler stands there now; this one has done nothing.
+            self._known = None
+            return await ask(await self._speaker())
+
     async def _speaker(self) -> Speaker:
-        return self._dialect
+        async with self._greeting:
+            if self._known is None:
+                self._known = await self._greeted()
+                log.info("%s speaks %s", self._url, self._known.name)
+            return self._known
 
-
-__all__ = ["Json", "SchedulerClient"]
+    async def _greeted(self) -> Speaker:
+        greeting = await greet(self._wire, self._url)
+        if greeting.mode is None:
+            return Dialect(self._wire)
+        module = await anyio.to_thread.run_sync(import_module, "orchestrator.scheduler.standard")
+        speaker: Speaker = module.Standard(self._wire, self._url, greeting.mode)
+        return speaker

@@ -7,7 +7,7 @@ import httpx2
 
 from orchestrator.scheduler.errors import NotFound, Rejected, ServerFailed
 from orchestrator.scheduler.values import Tool
-from orchestrator.scheduler.wire import Call, Wire
+from orchestrator.scheduler.wire import Call, NoEndpoint, Wire
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Dialect:
         body = {"toolId": tool, "toolParameters": dict(arguments)}
         call = Call("POST", "/mcp/execute", json=body, is_repeatable=is_repeatable)
         response = await self._wire.ask(call)
+        if response.status_code in {404, 405}:
+            raise NoEndpoint(self._wire.url("/api/mcptools/execute"))
         result = _field(response, "toolResult")
         self._has_only_old_door = True
         return result
@@ -53,6 +55,8 @@ class Dialect:
         """
         call = Call("GET", "/api/mcptools/tools", is_repeatable=True)
         response = await self._wire.ask(call)
+        if response.status_code == 404:
+            raise NoEndpoint(self._wire.url(call.path))
         listed = _field(response, "tools")
         try:
             return tuple(

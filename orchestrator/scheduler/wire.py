@@ -2,9 +2,9 @@
 
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -23,11 +23,13 @@ from orchestrator.scheduler.errors import (
 )
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 1.0
 EARLY_S = 60.0
+LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 PASSING = frozenset({502, 503, 504})
 
 
@@ -85,13 +87,30 @@ class Wire:
         """Return the answer, whatever its status but 401 and 5xx.
 
         Raises:
+            SchedulerError: as `persist`.
+        """
+
+        async def attempt(token: str) -> httpx2.Response:
+            response = await self.send(call, token)
+            if response.status_code == 401:
+                raise TokenNotTaken(self._base)
+            if response.status_code >= 500:
+                raise server_failed(self._base, response)
+            return response
+
+        return await self.persist(attempt, is_repeatable=call.is_repeatable)
+
+    async def persist(self, attempt: Callable[[str], Awaitable[T]], *, is_repeatable: bool) -> T:
+        """Return what ``attempt`` returns for a token, repeating only what is safe to repeat.
+
+        Raises:
             Unreachable: nobody listens, or the connection broke.
             TimedOut: no answer in time.
             Unauthorized: credentials or token are refused.
             ServerFailed: 5xx.
         """
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: _is_safe(error, call)),
+            retry=tenacity.retry_if_exception(lambda error: _is_safe(error, is_repeatable)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S),
             sleep=anyio.sleep,
@@ -99,35 +118,28 @@ class Wire:
         )
         try:
             with anyio.fail_after(self._timeout_s):
-                return await retrying(self._once, call)
+                return await retrying(self._with_token, attempt)
         except TimeoutError as error:
             problem = f"no answer from {self._base} within {self._timeout_s:g} s"
             raise TimedOut(problem) from error
 
-    async def _once(self, call: Call) -> httpx2.Response:
-        http = self.http()
+    async def _with_token(self, attempt: Callable[[str], Awaitable[T]]) -> T:
         token = await self.login.token(self)
-        response = await self.send(http, call, token)
-        if response.status_code == 401:
+        try:
+            return await attempt(token)
+        except TokenNotTaken:
             # It may have been restarted with another key, or its clock been set.
             self.login.forget(token)
-            response = await self.send(http, call, await self.login.token(self))
-        if response.status_code == 401:
-            raise Unauthorized(f"{self._base} refuses the token that it gave out itself")
-        if response.status_code >= 500:
-            raise _server_failed(self._base, response)
-        return response
+        return await attempt(await self.login.token(self))
 
-    async def send(
-        self, http: httpx2.AsyncClient, call: Call, token: str | None = None
-    ) -> httpx2.Response:
+    async def send(self, call: Call, token: str | None = None) -> httpx2.Response:
         """Send one request once; transport failures come as errors of this package."""
         headers = dict(call.headers or {})
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         url = call.path if "://" in call.path else self.url(call.path)
         try:
-            return await http.request(
+            return await self.http().request(
                 call.method, url, json=call.json, params=call.params, headers=headers
             )
         except httpx2.TransportError as error:
@@ -170,13 +182,13 @@ class Login:
     async def _fetch(self, wire: Wire) -> tuple[str, float]:
         credentials = {"clientId": self._access.client_id, "apiKey": self._access.api_key}
         call = Call("POST", "/api/auth/token", json=credentials, is_repeatable=True)
-        response = await wire.send(wire.http(), call)
+        response = await wire.send(call)
         where = wire.url("/api/auth/token")
         if response.status_code in {400, 401, 403}:
             problem = f"{where} refuses the credentials of client {self._access.client_id!r}"
             raise Unauthorized(problem)
         if response.status_code != 200:
-            raise _server_failed(where, response, may_have_happened=False)
+            raise server_failed(where, response, may_have_happened=False)
         try:
             answer = response.json()
             return str(answer["token"]), float(answer.get("expiresIn", 2 * EARLY_S))
@@ -185,11 +197,27 @@ class Login:
             raise ServerFailed(problem, status=200, may_have_happened=False) from error
 
 
+class TokenNotTaken(Unauthorized):
+    """The scheduler refuses a token that it gave out itself."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where} refuses the token that the scheduler gave out itself")
+
+
+class NoEndpoint(ServerFailed):
+    """There is nothing at this address (404 or 405)."""
+
+    def __init__(self, where: str) -> None:
+        problem = f"there is no scheduler at {where}"
+        super().__init__(problem, status=404, may_have_happened=False)
+
+
 def new_http(base: str, timeout_s: float) -> httpx2.AsyncClient:
     """Return a connection pool; a proxy of the environment is not asked for this machine."""
     parts = urlsplit(base)
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(timeout_s),
+        limits=LIMITS,
         # Setting up TLS costs 40 ms, which plain http need not pay.
         verify=parts.scheme == "https",
         trust_env=not _is_local(parts.hostname or ""),
@@ -212,22 +240,23 @@ def named(base: str, error: httpx2.TransportError) -> SchedulerError:
     return Unreachable(f"the connection to {base} broke: {_why(error)}", may_have_happened=True)
 
 
-def _is_safe(error: BaseException, call: Call) -> bool:
-    if isinstance(error, Unreachable):
-        return call.is_repeatable or not error.may_have_happened
-    if isinstance(error, ServerFailed) and error.status in PASSING:
-        return call.is_repeatable or not error.may_have_happened
-    return False
-
-
-def _server_failed(
+def server_failed(
     where: str, response: httpx2.Response, *, may_have_happened: bool = True
 ) -> ServerFailed:
+    """Return the error for an answer of 5xx, or of a login that makes no sense."""
     return ServerFailed(
         f"{where} answers {response.status_code}",
         status=response.status_code,
         may_have_happened=may_have_happened,
     )
+
+
+def _is_safe(error: BaseException, is_repeatable: bool) -> bool:  # noqa: FBT001 - one caller
+    if isinstance(error, Unreachable):
+        return is_repeatable or not error.may_have_happened
+    if isinstance(error, ServerFailed) and error.status in PASSING:
+        return is_repeatable or not error.may_have_happened
+    return False
 
 
 def _why(error: Exception) -> str:
@@ -239,6 +268,3 @@ def _is_local(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-Json = dict[str, Any]
