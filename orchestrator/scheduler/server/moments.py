@@ -88,7 +88,8 @@ _FACE = (("year", 0), ("month", 1), ("day", 1), ("hour", 0), ("minute", 0), ("se
 
 def _in_zone(face: datetime, zone: str | None) -> datetime:
     if zone is None:
-        return face.astimezone()
+        # Python has no local time at the very ends of the calendar.
+        return face.replace(tzinfo=UTC) if face.year in {1, 9999} else face.astimezone()
     if zone in "Zz":
         return face.replace(tzinfo=UTC)
     digits = zone[1:].replace(":", "").ljust(4, "0")
