@@ -38,7 +38,7 @@ def look_back(life: Life, home: Home, pump: Pump, ends: list[Json]) -> Json | No
     if has_writer:
         _adopt_unrecorded(life, home, record)
         return None
-    return _untold(record, ends, pump) if record is not None and record["pid"] else None
+    return _untold(life, record, ends, pump) if record is not None else None
 
 
 def _adopt_recorded(life: Life, record: Json, ends: list[Json], pump: Pump) -> Json | None:
@@ -51,7 +51,7 @@ def _adopt_recorded(life: Life, record: Json, ends: list[Json], pump: Pump) -> J
     members = tree.members()
     if not members:
         # Never started, or dead altogether.
-        return _untold(record, ends, pump) if pid else None
+        return _untold(life, record, ends, pump)
     if leader:
         life.adopt(record, _end(record, ends), tree)
     else:
@@ -104,7 +104,10 @@ def _cookie_of(pid: int) -> str:
     return os.fsdecode(found[0]) if found else ""
 
 
-def _untold(record: Json, ends: list[Json], pump: Pump) -> Json:
+def _untold(life: Life, record: Json, ends: list[Json], pump: Pump) -> Json | None:
+    if not record["pid"]:
+        return None
+    life.record = record
     end = _end(record, ends)
     return {
         "event": "exit",

@@ -313,7 +313,8 @@ class Life:
 
     def _note_leftovers(self, run: Run) -> None:
         if not run.killing:
-            run.leftovers = [(stat.comm, stat.pid) for stat in run.tree.members()]
+            left = run.tree.members() or run.tree.members()
+            run.leftovers = [(stat.comm, stat.pid) for stat in left]
 
     def _finish(self, run: Run) -> None:
         """Report the end of a run, then write it down: the report must not wait for a disk."""

@@ -100,7 +100,6 @@ class Shim:
         if self._pump.problem is not None:
             self._tell_log(self._pump.problem)
         if untold is not None:
-            self._life.record = {}
             self._life.report_end(untold)
 
     def serve(self) -> None:
@@ -223,4 +222,5 @@ class Shim:
         except OSError:
             return
         self._listen()
-        self._life.keep(self._life.record)
+        if self._life.run is not None:
+            self._life.keep(self._life.record)

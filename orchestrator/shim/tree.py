@@ -153,8 +153,8 @@ class FoundTree:
         return alive
 
     def is_empty(self) -> bool:
-        """Tell whether nothing is found."""
-        return not self.members()
+        """Tell whether nothing is found, twice: what forks while one looks is missed once."""
+        return not self.members() and not self.members()
 
     def kill(self) -> bool:
         """KILL everything that is found, once. Returns False: the next pass can wait."""
