@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import httpx2
 
 API_KEY = "the-api-key-of-these-tests"
-SIGNING_KEY = "a-signing-key-of-these-tests-with-48-characters!"
+SIGNING_KEY = "a-signing-key-of-these-tests-with-more-than-sixty-four-characters!"
 ENVIRONMENT = {"Auth__ApiKey": API_KEY, "Jwt__Key": SIGNING_KEY, "TZ": "UTC"}
 LISTENING = re.compile(r"Now listening on: (http://\S+)")
 T = TypeVar("T")
