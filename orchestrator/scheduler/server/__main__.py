@@ -71,6 +71,7 @@ def _settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Se
         attempts=options.attempts,
         concurrency=options.concurrency,
         timeout_s=options.delivery_timeout,
+        first_wait_s=options.first_wait,
     )
     return Settings(
         host=options.host,
@@ -94,6 +95,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--port", type=_port, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0: a free one")
     add("--data", type=Path, default=_default_data(environment), help="default: %(default)s")
     add("--attempts", type=_count, default=1, help="per delivery; default: 1")
+    add("--first-wait", type=_seconds, default=1.0, help="before the second, then doubling; 1 s")
     add("--concurrency", type=_count, default=64, help="deliveries at a time; default: 64")
     add("--delivery-timeout", type=_seconds, default=100.0, help="in seconds; default: 100")
     add(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -58,7 +58,7 @@ class Scheduler:
         """
         sockets = listen(self._settings.host, self._settings.port)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop_on_signal, tasks.cancel_scope)
+            await tasks.start(self._stop_on_signal, tasks.cancel_scope)
             log.info("Now listening on: %s", url_of(self._settings.host, sockets))
             async with anyio.create_task_group() as working:
                 working.start_soon(self._http.serve, sockets)
@@ -112,8 +112,14 @@ class Scheduler:
             self._door.open(manager.handle_request)
             await anyio.sleep_forever()
 
-    async def _stop_on_signal(self, everything: anyio.CancelScope) -> None:
+    async def _stop_on_signal(
+        self,
+        everything: anyio.CancelScope,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for number in signals:
                 if self._http.is_stopping:
                     everything.cancel()

@@ -96,8 +96,7 @@ class Courier:
             reason = type(error).__name__
         await self._write_down(record, reason)
         self._active -= 1
-        # Three quarters: a full house is refilled in batches, a transaction each.
-        if self._active == self._policy.concurrency * 3 // 4:
+        if self._active == self._policy.concurrency - 1:
             self._bell.ring()
 
     async def _write_down(self, record: Record, reason: str | None) -> None:

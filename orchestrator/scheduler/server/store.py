@@ -18,7 +18,7 @@ from orchestrator.scheduler.server import statements
 from orchestrator.scheduler.server.records import Record
 from orchestrator.scheduler.values import Status
 
-BUSY_TIMEOUT_S = 2.0
+BUSY_TIMEOUT_S = 1.0
 TRUSTED_S = 5.0
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
