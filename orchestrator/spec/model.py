@@ -13,6 +13,7 @@ from orchestrator.spec.quantities import (
     parse_duration,
     parse_signal,
     parse_size,
+    signal_name,
 )
 from orchestrator.spec.template import Template
 
@@ -30,11 +31,17 @@ Size = Annotated[
     PlainSerializer(format_size, return_type=str),
     Field(json_schema_extra={"type": ["string", "integer"], "examples": ["10MiB", "10MB", 4096]}),
 ]
+SignalNumber = Annotated[
+    int,
+    BeforeValidator(parse_signal),
+    PlainSerializer(signal_name, return_type=str),
+    Field(json_schema_extra={"type": ["string", "integer"], "examples": ["TERM", "INT", 15]}),
+]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Model(BaseModel):
-    """Frozen, and unknown keys are refused. Fields are filled by the key of services.yaml (alias)."""
+    """Frozen; unknown keys are refused. Fields are filled by the key of services.yaml (alias)."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -63,7 +70,7 @@ class Policy(StrEnum):
 
 
 class Backoff(Model):
-    """The wait before a restart: the first at once, then ``initial_s``, then times ``factor`` …"""
+    """The wait before a restart: the first at once, then ``initial_s``, then times ``factor``."""
 
     initial_s: Duration = Field(0.5, alias="initial", ge=0)
     factor: float = Field(2.0, ge=1)
@@ -98,9 +105,9 @@ class Restart(Model):
 
 
 class Stop(Model):
-    """How to stop: ``signal`` (a number) to the group, and after ``grace_s`` KILL to the whole tree."""
+    """How to stop: ``signal`` (a number) to the group, after ``grace_s`` KILL to the whole tree."""
 
-    signal: Annotated[int, BeforeValidator(parse_signal)] = 15
+    signal: SignalNumber = 15
     grace_s: Duration = Field(10.0, alias="grace", ge=0)
 
 
@@ -154,7 +161,7 @@ class Requires(Model):
 
     program: Template | None = None
     file: Template | None = None
-    # The variables the file took them from: a requirement that the user set must not be passed over.
+    # The variables it was taken from: a requirement that the user set must not be passed over.
     set_by_user: tuple[str, ...] = Field((), exclude=True)
 
 
@@ -198,9 +205,9 @@ class EnvFile(Model):
 
 
 class Secret(Model):
-    """Where a secret's value comes from, in this order: ``env`` (environment or .env), ``file``,
+    """Where a value comes from that is redacted wherever it would be shown.
 
-    made once and kept (``generate``). It is redacted wherever it would be shown.
+    In this order: ``env`` (the environment or .env), ``file``, made once and kept (``generate``).
     """
 
     env: str | None = None
@@ -241,7 +248,7 @@ class Config(Model):
 
 
 class Project(Model):
-    """All that services.yaml says. ``file`` is its real path; paths in it count from ``root_dir``."""
+    """All that services.yaml says. ``file`` is its real path; paths count from ``root_dir``."""
 
     name: str
     file: Path

@@ -92,7 +92,7 @@ def parse_signal(value: object) -> int:
 
 
 def signal_name(number: int) -> str:
-    """Return a signal's short name, ``KILL`` for 9; ``SIG64``-like numbers without one as ``64``."""
+    """Return a signal's short name, ``KILL`` for 9; the number of one that has none."""
     try:
         return signals.Signals(number).name.removeprefix("SIG")
     except ValueError:

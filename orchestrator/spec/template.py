@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A reference that is replaced at the start of a service: ``PORT``, ``services.db.url`` …"""
+    """A reference that is replaced at the start of a service: ``PORT``, ``services.db.url``."""
 
     path: tuple[str, ...]
 
@@ -21,7 +21,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text as literal pieces and references, in order. What stands in a piece is never read again.
+    """A text as literal pieces and references, in order. A piece is never read again.
 
     In the model of services.yaml a plain string stands for a template of one literal piece:
     the environment is replaced by the loader before the model sees it.
@@ -59,8 +59,9 @@ class Template:
             if isinstance(value, bool):
                 raise ValueError(f'must be text; write "{str(value).lower()}" in quotes')  # noqa: TRY004
             if isinstance(value, str | int | float):
-                return cls.literal(str(value))
-            raise ValueError("must be text")  # noqa: TRY004  pydantic answers ValueError only
+                # A number of the file knows how it was written there: 1.10 is not 1.1.
+                return cls.literal(str(getattr(value, "text", value)))
+            raise ValueError("must be text")
 
         return core_schema.no_info_plain_validator_function(
             parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
