@@ -10,7 +10,7 @@ from orchestrator.core.events import Timer
 from orchestrator.core.status import Status
 from orchestrator.spec.launch import Facts
 from orchestrator.spec.model import Service
-from orchestrator.system.requirements import Chosen
+from orchestrator.spec.launch import Chosen
 from orchestrator.system.shims import Shim
 
 

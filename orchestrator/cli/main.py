@@ -1,0 +1,147 @@
+"""The `orchestrator` command: global options, and each command loaded when it is used."""
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from orchestrator import __version__
+from orchestrator.cli.environment import environment
+from orchestrator.cli.stack import Options
+from orchestrator.errors import OrchestratorError, SpecError
+
+COMMANDS = {
+    "up": "Start the stack, or what is down of it.",
+    "down": "Stop everything, in reverse order.",
+    "start": "Start services, and what they need.",
+    "stop": "Stop services.",
+    "restart": "Give services a new run.",
+    "ps": "Show the services.",
+    "status": "Tell by exit code whether all is well.",
+    "logs": "Show what the services wrote.",
+    "wait": "Wait until services are healthy, started, completed or stopped.",
+    "config": "Check and print services.yaml.",
+    "doctor": "Check this machine.",
+    "ls": "List this user's stacks.",
+    "init": "Write a first services.yaml.",
+    "completion": "Print shell completion.",
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module when the command is used: `--help` and `ps` stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the commands in the order of the manual."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command by name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"orchestrator.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Print the commands without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="services.yaml to use.")
+@click.option("-C", "--directory", type=click.Path(path_type=Path), help="Work in this folder.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="In place of the file's own.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors and what was asked for.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more.")
+@click.version_option(__version__, prog_name="orchestrator", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(
+    context: click.Context,
+    *,
+    file: Path | None,
+    directory: Path | None,
+    env_file: Path | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Run a stack of services: supervised, logged, health-checked, published.
+
+    \b
+    orchestrator up            start everything in services.yaml and watch it
+    orchestrator up -d --wait  the same in the background, until all is healthy
+    orchestrator logs -f       follow what they write
+    orchestrator down          stop everything
+    """  # noqa: D301  click's mark for text that is not to be wrapped
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise OrchestratorError(f"cannot work in {directory}: {error.strerror}") from error
+    context.obj = Options(
+        environ=environment(),
+        file=file.absolute() if file else None,
+        env_file=env_file.absolute() if env_file else None,
+        quiet=quiet,
+        verbose=verbose,
+    )
+
+
+class Terminated(BaseException):
+    """SIGTERM or a hang-up reached us."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        code = cli.main(args=words, prog_name="orchestrator", standalone_mode=False)
+        sys.stdout.flush()
+    except SpecError as error:
+        for line in error.message.splitlines():
+            click.echo(line if error.problems else f"orchestrator: {line}", err=True)
+        return error.exit_code
+    except OrchestratorError as error:
+        click.echo(f"orchestrator: {error.message}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except Terminated:
+        return 143
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  signal's signature
+    raise Terminated
+
+
+if __name__ == "__main__":
+    main()

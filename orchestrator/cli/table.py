@@ -1,0 +1,122 @@
+"""The table of `ps`: what needs attention on top, and why."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.cli.outcome import problems_first
+
+Item = Mapping[str, Any]
+
+_COLUMNS = ("NAME", "STATE", "HEALTH", "PID", "UPTIME", "RESTARTS", "URL")
+_DROPPED_FIRST = ("URL", "PID", "RESTARTS")
+_NARROW = 80
+_COLOURS = {
+    "running": 32,
+    "completed": 32,
+    "healthy": 32,
+    "starting": 33,
+    "stopping": 33,
+    "pending": 33,
+    "checking": 33,
+    "backoff": 33,
+    "failed": 31,
+    "unhealthy": 31,
+}
+
+
+def has_colour(environ: Mapping[str, str]) -> bool:
+    """Whether stdout wants colours. Source: no-color.org."""
+    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def render(items: Sequence[Item], *, colour: bool) -> list[str]:
+    """Return the lines of the table; piped output is never cut."""
+    columns = list(_COLUMNS)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 30
+    rows = [_cells(item) for item in problems_first(items)]
+    for dropped in _DROPPED_FIRST:
+        if width < _NARROW and _width(columns, rows) > width:
+            columns.remove(dropped)
+    widths = {one: max(len(one), *(len(row[one]) for row in rows), 0) for one in columns}
+    lines = ["  ".join(one.ljust(widths[one]) for one in columns).rstrip()]
+    for item, row in zip(problems_first(items), rows, strict=True):
+        cells = [_paint(row[one].ljust(widths[one]), row[one], on=colour) for one in columns]
+        lines.append("  ".join(cells).rstrip())
+        lines += [f"  └ {why}" for why in reasons(item)]
+    return lines
+
+
+def reasons(item: Item) -> list[str]:
+    """Return why a service is not simply well."""
+    found = []
+    state = item["state"]
+    if state == "pending" and item["waiting_for"]:
+        found.append(f"waits for {waiting_text(item)}")
+    if state == "backoff" and item["next_restart_at"]:
+        found.append(f"tried again at {item['next_restart_at']}")
+    cause = item["cause"]
+    if cause and (state in {"failed", "backoff", "stopping"} or item["restarts"]):
+        found.append(f"{cause['text']} (run {cause['run']})")
+    if state == "exited" and cause:
+        found.append(cause["text"])
+    probe = item["last_probe"]
+    if probe and not probe["ok"] and (item["health"] == "unhealthy" or state == "starting"):
+        found.append(f"{probe['kind']}: {probe['text']}")
+    if item.get("note"):
+        found.append(item["note"])
+    found += [
+        f"alternative {one['index']} was passed over: {one['why']}"
+        for one in item.get("alternatives", ())
+        if one["why"] and state == "failed"
+    ]
+    return [" ".join(text.split()) for text in found]
+
+
+def waiting_text(item: Item) -> str:
+    """Return what a pending service waits for, in words."""
+    return ", ".join(
+        f"{one['service']} ({one['condition']}{'; it failed' if one.get('failed') else ''})"
+        for one in item["waiting_for"]
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as people read it: `4.2s`, `3m12s`, `2h05m`, `3d04h`."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def paint(text: str, code: int | str, *, on: bool) -> str:
+    """Return the text in a colour, if colours are on."""
+    return f"\x1b[{code}m{text}\x1b[0m" if on else text
+
+
+def _paint(padded: str, word: str, *, on: bool) -> str:
+    code = _COLOURS.get(word)
+    return paint(padded, code, on=on) if code else padded
+
+
+def _cells(item: Item) -> dict[str, str]:
+    return {
+        "NAME": item["name"],
+        "STATE": item["state"],
+        "HEALTH": item["health"],
+        "PID": str(item["pid"] or "-"),
+        "UPTIME": duration(item["uptime_s"]),
+        "RESTARTS": str(item["restarts"]),
+        "URL": item["url"] or "-",
+    }
+
+
+def _width(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> int:
+    every = list(rows)
+    return sum(max(len(one), *(len(row[one]) for row in every), 0) + 2 for one in columns)

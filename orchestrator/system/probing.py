@@ -1,0 +1,216 @@
+"""The cadence of a service's probes, from the first try to the last."""
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.core.ports import Clock
+from orchestrator.spec.model import Health
+from orchestrator.spec.template import Template
+from orchestrator.system.listeners import Listener, Listeners, is_own
+from orchestrator.system.probes import (
+    Http,
+    HttpRequest,
+    ProbeResult,
+    connect,
+    judge_exec,
+    search,
+    timed,
+)
+
+_SHARE = 0.05
+_MIN_S, _MAX_S = 0.01, 1.0
+_JITTER = 0.1
+_EXEC_REST = 4.0
+
+Render = Callable[[Template], str]
+RunExec = Callable[[Sequence[str], Mapping[str, str], str, float], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class Target:
+    """One live run and all that its probes need."""
+
+    name: str
+    health: Health
+    port: int | None
+    listeners: Listeners
+    tree: Callable[[], set[int]]
+    run_exec: RunExec
+    new_lines: Callable[[], list[str]]
+    env: Mapping[str, str]
+    cwd: str
+    http: Http
+    http_path: str | None = None
+    request: HttpRequest | None = None
+    command: tuple[str, ...] = ()
+    logged: ProbeResult | None = None
+    owned: bool = False
+    """Whether the listener was seen to be the service's own; looked at again after a failure."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        health: Health,
+        *,
+        port: int | None,
+        render: Render,
+        listeners: Listeners,
+        tree: Callable[[], set[int]],
+        run_exec: RunExec,
+        new_lines: Callable[[], list[str]],
+        env: Mapping[str, str],
+        cwd: str,
+        http: Http | None = None,
+    ) -> "Target":
+        """Return a target with every text of ``health`` replaced by ``render``."""
+        target = cls(
+            name, health, port, listeners, tree, run_exec, new_lines, env, cwd, http or Http()
+        )
+        asked = health.http
+        if asked is not None:
+            target.http_path = render(asked.path) if asked.path is not None else None
+            target.request = HttpRequest(
+                url=render(asked.url) if asked.url is not None else "",
+                method=asked.method,
+                headers={key: render(value) for key, value in asked.headers.items()},
+                status=asked.status,
+                body=asked.body,
+            )
+        if health.exec is not None:
+            target.command = tuple(render(word) for word in health.exec.command)
+        return target
+
+    async def probe(self) -> list[ProbeResult]:
+        """Ask every probe, up to the first that fails."""
+        results: list[ProbeResult] = []
+        for one in (self._log, self._tcp, self._http, self._exec):
+            result = await one()
+            if result is not None:
+                results.append(result)
+                if not result.ok:
+                    self.owned = False
+                    break
+        return results
+
+    async def _log(self) -> ProbeResult | None:
+        if self.health.log is None:
+            return None
+        if self.logged is None:
+            found = search(self.health.log.pattern, self.new_lines())
+            if not found.ok:
+                return found
+            self.logged = found
+        return self.logged
+
+    async def _tcp(self) -> ProbeResult | None:
+        asked = self.health.tcp
+        if asked is None:
+            return None
+        port = asked.port or self.port
+        if port is None:
+            return None
+        host = asked.host
+        if host is None:
+            hosts, refusal = self._own_hosts(port)
+            if refusal is not None:
+                return ProbeResult("tcp", False, refusal)  # noqa: FBT003
+            host = hosts
+        return await timed("tcp", self.health.timeout_s, lambda: connect(host, port))
+
+    async def _http(self) -> ProbeResult | None:
+        request = self.request
+        if request is None:
+            return None
+        if self.http_path is not None and self.port is not None:
+            host, refusal = self._own_hosts(self.port)
+            if refusal is not None:
+                return ProbeResult("http", False, refusal)  # noqa: FBT003
+            place = f"[{host}]" if ":" in host else host
+            request = replace(request, url=f"http://{place}:{self.port}{self.http_path}")
+        asked = request
+        return await timed("http", self.health.timeout_s, lambda: self.http.ask(asked))
+
+    async def _exec(self) -> ProbeResult | None:
+        if not self.command:
+            return None
+
+        async def run() -> tuple[bool, str]:
+            timeout_s = self.health.timeout_s
+            return judge_exec(await self.run_exec(self.command, self.env, self.cwd, timeout_s))
+
+        # The runner has the same deadline and tells what was said until then.
+        return await timed("exec", self.health.timeout_s + 1.0, run)
+
+    def _own_hosts(self, port: int) -> tuple[str, str | None]:
+        """Return the address to probe, or why there is none: the kernel is asked, not the port."""
+        found = self.listeners.on_port(port)
+        if not found:
+            return "127.0.0.1", f"connection refused: nothing listens on port {port}"
+        if self.health.listener == "any":
+            return _loopback(found), None
+        own, foreign = is_own(found, self.tree(), self.listeners.owner)
+        if own:
+            return _loopback(own), None
+        if foreign is not None and foreign not in self.tree():
+            return "", f"the listener on port {port} is pid {foreign}, not of this service"
+        return _loopback(found), None
+
+
+def _loopback(listeners: Iterable[Listener]) -> str:
+    found = list(listeners)
+    if any(one.takes_ipv4 for one in found):
+        return "127.0.0.1"
+    return "::1" if any(one.takes_ipv6 for one in found) else found[0].address
+
+
+async def watch(
+    target: Target,
+    clock: Clock,
+    rng: random.Random,
+    *,
+    report: Callable[[ProbeResult], None],
+    healthy: Callable[[], None],
+    unhealthy: Callable[[str], None],
+) -> None:
+    """Probe until cancelled, one probe at a time.
+
+    While starting, the first try is at once and the next after 5 % of the time waited so far; once
+    healthy, every interval. So many failures in a row as the service allows make it unhealthy.
+    """
+    started = clock.monotonic()
+    was_healthy, is_healthy, failures = False, False, 0
+    while True:
+        before = clock.monotonic()
+        results = await target.probe()
+        took_s = clock.monotonic() - before
+        for result in results:
+            report(result)
+        bad = next((result for result in results if not result.ok), None)
+        if bad is None:
+            failures = 0
+            if not is_healthy:
+                was_healthy = is_healthy = True
+                healthy()
+        elif is_healthy and not _was_held_up(target, took_s):
+            failures += 1
+            if failures >= target.health.failures:
+                is_healthy = False
+                unhealthy(bad.text)
+        rest_s = _rest(target, rng, clock.monotonic() - started, was_healthy=was_healthy)
+        if target.command:
+            rest_s = max(rest_s, _EXEC_REST * took_s)
+        await clock.sleep(rest_s)
+
+
+def _rest(target: Target, rng: random.Random, waited_s: float, *, was_healthy: bool) -> float:
+    if was_healthy:
+        return target.health.interval_s * (1 + _JITTER * (2 * rng.random() - 1))
+    return min(_MAX_S, max(_MIN_S, _SHARE * waited_s))
+
+
+def _was_held_up(target: Target, took_s: float) -> bool:
+    """Whether it was us who were late (a suspended machine, a busy loop): then nothing is known."""
+    return took_s > 2 * target.health.timeout_s + 2.0
