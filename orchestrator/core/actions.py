@@ -33,7 +33,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Open a timer, in place of one of its kind; the loop adds up to ``jitter`` (a share) on top."""
+    """Open a timer, in place of one of its kind; the loop adds up to ``jitter`` of it."""
 
     run: int
     timer: Timer

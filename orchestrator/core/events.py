@@ -42,9 +42,11 @@ class Resumed:
     """This status was kept by an earlier supervisor and is taken over: timers and probes are gone.
 
     ``pid`` is the live main process of the status' run, None if that run is not alive or unknown.
+    ``started_at`` is when it was spawned, for a status that does not know.
     """
 
     pid: int | None
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,12 +81,14 @@ class Status:
     """When each failure happened that is not forgiven, oldest first; for backoff and limit."""
     never_healthy: int = 0
     """How many runs in a row ended without having been healthy."""
+    port_waits: int = 0
+    """How many runs in a row ended because somebody else held their port."""
     restarts: int = 0
     """Automatic restarts since the last start by hand."""
     retry_at: float | None = None
     """When a service in backoff is started again."""
-    killed: bool = False
-    """Whether KILL was ordered for the live run."""
+    killed_at: float | None = None
+    """When KILL was ordered for the live run."""
     ending: Cause | None = None
     """Why the live run is being stopped by us; what its end will be put down to."""
     exit_code: int | None = None
