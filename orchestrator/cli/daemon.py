@@ -215,6 +215,8 @@ def _log_to(path: Path) -> None:
         datefmt="%Y-%m-%dT%H:%M:%S",
         handlers=[handler],
     )
+    for chatty in ("httpx2", "httpcore2", "uvicorn", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _say(writer: int, word: bytes) -> None:

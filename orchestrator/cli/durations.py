@@ -5,7 +5,7 @@ import click
 from orchestrator.spec.quantities import parse_duration
 
 
-class _Seconds(click.ParamType):
+class _Seconds(click.ParamType[float]):
     name = "duration"
 
     def convert(

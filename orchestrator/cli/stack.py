@@ -125,7 +125,7 @@ def read_plan(state_dir: Path) -> Mapping[str, object]:
 
 
 def _runtime_dir(state_dir: Path, environ: Mapping[str, str]) -> Path:
-    """Return the runtime folder: the one in use, because XDG_RUNTIME_DIR differs between terminals."""
+    """Return the runtime folder in use: XDG_RUNTIME_DIR differs between terminals."""
     try:
         used = Path((state_dir / "runtime").read_text(encoding="utf-8"))
     except OSError:

@@ -20,7 +20,7 @@ _WAIT_S = 300.0
 @click.command(name="up")
 @click.argument("services", nargs=-1)
 @click.option("-d", "--detach", is_flag=True, help="Return when all that can be is started.")
-@click.option("--wait", is_flag=True, help="With -d: return when all is healthy, or has failed.")
+@click.option("--wait", is_flag=True, help="Return when all is healthy, or has failed.")
 @click.option("--wait-timeout", type=SECONDS, default="5m", help="How long --wait waits (5m).")
 @click.option("--no-deps", is_flag=True, help="Not what the services depend on.")
 @click.option("--attach", is_flag=True, help="Watch, even without a terminal.")
@@ -145,7 +145,7 @@ def _refuse_end(watched: Watched) -> None:
 
 
 def _with_needs(watched: Watched, names: Sequence[str], *, no_deps: bool) -> list[str]:
-    """Return the names and what they wait for now; what is not part of this `up` is not waited for."""
+    """Return the names and what they wait for now."""
     found = dict.fromkeys(names)
     queue = [] if no_deps else list(names)
     while queue:

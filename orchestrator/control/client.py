@@ -22,7 +22,7 @@ _STREAM_SILENCE_S = 40.0
 
 
 class ControlClient:
-    """Asks one stack's supervisor. Each call has a connection of its own; nothing is to be closed."""
+    """Asks one stack's supervisor; a connection for each call, so there is nothing to close."""
 
     def __init__(self, runtime_dir: Path, timeout_s: float = 5.0) -> None:
         self._runtime_dir = runtime_dir
@@ -126,8 +126,8 @@ class ControlClient:
     def _silence(self, error: Exception) -> ControlError:
         if isinstance(error, TimeoutError):
             return ControlError(
-                f"the supervisor does not answer within {self._timeout_s:g} s; it may be stopped or "
-                "hung. Its services run on; killed with -9, `orchestrator up` takes them over"
+                f"the supervisor does not answer within {self._timeout_s:g} s; it may be stopped "
+                "or hung. Its services run on; killed with -9, `orchestrator up` takes them over"
             )
         return ControlError(f"the supervisor broke off: {str(error) or type(error).__name__}")
 

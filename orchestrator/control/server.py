@@ -164,10 +164,10 @@ class _Protocol(H11Protocol):
     or that comes on top of too many: garbage and silence cost a descriptor for seconds, no more.
     """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if not _is_us(transport) or len(self.connections) > _MAX_CONNECTIONS:
-            transport.abort()
+            self.transport.abort()
             return
         self._unfinished = self.loop.call_later(_REQUEST_S, self._give_up)
 
@@ -182,7 +182,7 @@ class _Protocol(H11Protocol):
             self.transport.abort()
 
 
-def _is_us(transport: asyncio.Transport) -> bool:
+def _is_us(transport: asyncio.BaseTransport) -> bool:
     peer = transport.get_extra_info("socket")
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return struct.unpack("3i", credentials)[1] in {os.geteuid(), 0}

@@ -44,6 +44,6 @@ def _restored(name: str, value: Any) -> Any:  # noqa: ANN401  JSON is anything
 def _classes(kind: type[OrchestratorError]) -> Iterator[type[OrchestratorError]]:
     yield kind
     for below in kind.__subclasses__():
-        # A class without a kind of its own is local to where it is raised; its parent stands for it.
+        # A class without a kind of its own stays where it is raised; its parent stands for it.
         if "kind" in vars(below):
             yield from _classes(below)

@@ -7,7 +7,10 @@ _STRING = r"(?:\x1b[\]P_^X]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\
 _ESCAPE = r"\x1b[ -/]*[0-~]?"
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
 # Characters that are not seen but change what is: directions, joiners, tags.
-_HIDDEN = "[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+_HIDDEN = (
+    "[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 _ALL = re.compile(f"({_STRING})|({_CSI})|({_ESCAPE})|({_CONTROL})|({_HIDDEN})")
 _SGR = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*m")
 _RESET = "\x1b[0m"

@@ -48,6 +48,13 @@ class Index:
     def __len__(self) -> int:
         return len(self._data) // _RECORD.size
 
+    def __getitem__(self, number: int) -> Record:
+        return self._record(number)
+
+    def has_mark(self, number: int) -> bool:
+        """Return whether a record from ``number`` on is not about data."""
+        return any(kind != Kind.DATA for kind in self._data[number * 32 + _KIND_AT :: 32])
+
     def refresh(self) -> None:
         """Read what was added; all of it if the file is another one."""
         try:
