@@ -42,7 +42,8 @@ class _Moment(click.ParamType[float]):
         try:
             return datetime.fromisoformat(text).astimezone().timestamp()
         except ValueError:
-            self.fail(f"{text!r} is neither a time such as 2026-01-31T12:00 nor one ago, as 10m")
+            words = f"{text!r} is neither a time such as 2026-01-31T12:00 nor one ago, as 10m"
+            self.fail(words, param, ctx)
 
 
 class _Count(click.ParamType[int]):
@@ -146,9 +147,7 @@ def _colour(context: click.Context) -> bool:
     return has_colour(options_of(context).environ)
 
 
-def _shower(
-    context: click.Context, stack: Stack, logs: Mapping[str, Path], form: str, look: Look
-) -> Show:
+def _shower(stack: Stack, logs: Mapping[str, Path], form: str, look: Look) -> Show:
     redactor = redactor_of(stack)
     if form == "json":
         return lambda item: _write(as_json(item, redactor) + "\n")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from orchestrator.cli.outcome import Verdict
+from orchestrator.cli.outcome import Verdict, waited
 from orchestrator.cli.stack import Stack
 from orchestrator.cli.table import reasons, waiting_text
 from orchestrator.cli.watching import Watched
@@ -24,12 +24,15 @@ def say_summary(watched: Watched, names: Sequence[str], took_s: float) -> None:
         elif item["state"] in {"failed", "backoff"} and item["cause"]:
             more = item["cause"]["text"]
         click.echo(f"{name.ljust(width)}  {word:<9}  {more}".rstrip())
-    where = watched.stack.get("config_path")
+    verdict = waited(names, watched.items, watched.running_for_s)
+    said = "ready in" if verdict.done and not verdict.is_bad else "after"
+    text = f"{said} {took_s:.1f} s"
     published = watched.stack.get("published") or ()
-    ready = f"after {took_s:.1f} s"
     if published:
-        ready += f" · {where} has {', '.join(published)}"
-    click.echo(ready)
+        text += (
+            f" · {watched.stack['config_path']} has {', '.join(published)} (URL and credentials)"
+        )
+    click.echo(text)
     for warning in watched.stack.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
 

@@ -61,6 +61,14 @@ class Watched:
                 item = message["item"]
                 self.items[item["name"]] = item
                 self._seen_at[item["name"]] = time.monotonic()
+            case "published":
+                names = self.stack.setdefault("published", [])
+                if message["name"] not in names:
+                    names.append(message["name"])
+            case "warning":
+                warnings = self.stack.setdefault("warnings", [])
+                if message["text"] not in warnings:
+                    warnings.append(message["text"])
             case "stack":
                 self.stopped = self.stopped or message["state"] == "stopped"
             case _:

@@ -14,7 +14,7 @@ from orchestrator.logs.segments import Log
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, or a piece of one; ``ts`` is seconds since the epoch, None where it is not known."""
+    """One line, or a piece of one; ``ts`` is seconds since the epoch, None: not known."""
 
     service: str
     ts: float | None

@@ -46,7 +46,7 @@ class Log:
             if not entry.name.startswith(self._stem):
                 continue
             try:
-                found = os.stat(entry.path)
+                found = entry.stat()
             except OSError:
                 continue
             start = self._start_of(entry.name)
