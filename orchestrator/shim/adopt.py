@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from orchestrator.shim import identity
+from orchestrator.shim import files, identity
 from orchestrator.shim.home import EXIT_RECORD, RUN_RECORD, Home, fresh
 from orchestrator.shim.life import Life
 from orchestrator.shim.pump import ENDED, Pump
@@ -96,12 +96,11 @@ def _adopt_members(life: Life, record: Json, members: list[Stat]) -> None:
 
 def _cookie_of(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            words = file.read().split(b"\0")
+        words = files.read(f"/proc/{pid}/environ").split(b"\0")
     except OSError:
         return ""
     found = [word[len(b"ORCH_COOKIE=") :] for word in words if word.startswith(b"ORCH_COOKIE=")]
-    return os.fsdecode(found[0]) if found else ""
+    return found[0].decode("utf-8", "surrogateescape") if found else ""
 
 
 def _untold(life: Life, record: Json, ends: list[Json], pump: Pump) -> Json | None:

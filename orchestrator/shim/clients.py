@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import socket
 import struct
+from _socket import SO_PEERCRED, SOL_SOCKET, socket
+
+from orchestrator.shim import process, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ CLIENT_LIMIT = 64
 class Client:
     """One connection. Whoever does not read, or never ends a line, is dropped."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket) -> None:
         connection.settimeout(0)
         self.connection = connection
         self.unsent = b""
@@ -36,7 +37,7 @@ class Client:
 
     def send(self, event: Json) -> None:
         """Send an event, or keep it until there is room."""
-        self.unsent += json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        self.unsent += wire.encoded(event)
         self.flush()
 
     def flush(self) -> None:
@@ -87,9 +88,9 @@ class Clients:
         self._greet = greet
         self._obey = obey
         self._clients: dict[int, Client] = {}
-        self._listener: socket.socket | None = None
+        self._listener: socket | None = None
 
-    def add(self, connection: socket.socket) -> None:
+    def add(self, connection: socket) -> None:
         """Greet a new client and listen to it."""
         client = Client(connection)
         fd = connection.fileno()
@@ -99,7 +100,7 @@ class Clients:
         client.send(self._greet())
         self._settle(fd)
 
-    def listen(self, listener: socket.socket) -> None:
+    def listen(self, listener: socket) -> None:
         """Take connections from here on, and from nowhere else."""
         self.stop_listening()
         self._listener = listener
@@ -124,9 +125,12 @@ class Clients:
         if self._listener is None:
             return
         try:
-            connection, _ = self._listener.accept()
+            # The plain socket of C: the socket module's class costs each shim memory.
+            fd, _ = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
         except OSError:
             return
+        process.close_on_exec(fd)
+        connection = socket(fileno=fd)
         if _is_allowed(connection) and len(self._clients) < CLIENT_LIMIT:
             self.add(connection)
         else:
@@ -144,7 +148,7 @@ class Clients:
     def _handle(self, client: Client, line: bytes) -> None:
         """Obey one line; what can't be understood is answered to its sender alone."""
         try:
-            self._obey(dict(json.loads(line)))
+            self._obey(wire.decoded_object(line))
         except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
             client.send({"event": "error", "text": f"cannot understand this: {error!r:.200}"})
 
@@ -164,10 +168,10 @@ class Clients:
             self._poller.modify(fd, wish)
 
 
-def _is_allowed(connection: socket.socket) -> bool:
+def _is_allowed(connection: socket) -> bool:
     """Tell whether the peer is this user or root."""
     try:
-        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i"))
     except OSError:
         return False
     return struct.unpack("3i", peer)[1] in (os.geteuid(), 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
+
+from orchestrator.shim import signals
 
 POINTS = (
     "spawn.before_record",
@@ -27,4 +28,4 @@ def arm(wanted: dict[str, str]) -> None:
 def reach(point: str) -> None:
     """Die here by SIGKILL if the point is armed."""
     if _armed.get(point) == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signals.SIGKILL)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import socket
 import stat as modes
 import time
+from _socket import AF_UNIX, SOCK_STREAM, socket
 
-from orchestrator.shim import identity, sys_linux
+from orchestrator.shim import files, identity, sys_linux, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Lock:
     def __init__(self, path: str) -> None:
         """Take the lock, trying for a second. Raises Locked or OSError."""
         self._path = path
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        files.make(files.parent(path))
         deadline = time.monotonic() + LOCK_TRIES_S
         while not self._take():
             if time.monotonic() > deadline:
@@ -64,21 +63,20 @@ class Lock:
 
     def _holder(self) -> str:
         try:
-            with open(self._path, "rb") as file:
-                return str(json.loads(file.read(4096).decode())["holder"])
+            return str(wire.decoded_object(files.read(self._path))["holder"])
         except (OSError, ValueError, KeyError, TypeError):
             return "unknown"
 
     def _read_note(self) -> dict[str, Any]:
         try:
-            found = json.loads(os.pread(self.fd, 4096, 0))
+            found = wire.decoded_object(os.pread(self.fd, 4096, 0))
             return dict(found.get("ended") or {})
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError):
             return {}
 
     def write(self, ended: dict[str, Any] | None) -> None:
         """Say who holds the lock and how the last leader ended. A full disk stops nothing."""
-        text = json.dumps({"holder": f"pid {os.getpid()}", "ended": ended}).encode() + b"\n"
+        text = wire.encoded({"holder": f"pid {os.getpid()}", "ended": ended})
         try:
             os.pwrite(self.fd, text, 0)
             os.ftruncate(self.fd, len(text))
@@ -116,10 +114,10 @@ class Home:
         """
         if self._by_procfd:
             return f"/proc/self/fd/{self.fifo}"
-        return os.path.join(self._folder, FIFO_NAME)
+        return f"{self._folder}/{FIFO_NAME}"
 
     def _open_folder(self) -> int:
-        os.makedirs(self._folder, 0o700, exist_ok=True)
+        files.make(self._folder)
         return os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _open_fifo(self) -> int:
@@ -129,7 +127,7 @@ class Home:
         fd = os.open(FIFO_NAME, flags, dir_fd=self._dir)
         if not modes.S_ISFIFO(os.fstat(fd).st_mode):
             os.close(fd)
-            raise OSError(errno.EINVAL, "not a FIFO", os.path.join(self._folder, FIFO_NAME))
+            raise OSError(errno.EINVAL, "not a FIFO", f"{self._folder}/{FIFO_NAME}")
         # Others may write, so that a service that gave up its user can reopen /dev/stdout, but
         # not read: the output could be stolen.
         os.fchmod(fd, 0o622)
@@ -142,9 +140,9 @@ class Home:
             return False
         return True
 
-    def listen(self) -> socket.socket:
+    def listen(self) -> socket:
         """Bind the socket over a stale one, which only the lock's holder may do."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = socket(AF_UNIX, SOCK_STREAM)
         listener.settimeout(0)
         self.remove(SOCKET_NAME)
         old_umask = os.umask(0o177)
@@ -156,7 +154,7 @@ class Home:
         self._socket_inode = os.stat(SOCKET_NAME, dir_fd=self._dir).st_ino
         return listener
 
-    def _bind(self, listener: socket.socket) -> None:
+    def _bind(self, listener: socket) -> None:
         """Bind without the limit of 107 bytes to a socket's path."""
         if self._by_procfd:
             listener.bind(f"/proc/self/fd/{self._dir}/{SOCKET_NAME}")
@@ -200,12 +198,9 @@ class Home:
     def read(self, name: str) -> dict[str, Any] | None:
         """Return a record, None when it is not there or no record."""
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._dir)
-            with open(fd, "rb") as file:
-                found = json.load(file)
+            return wire.decoded_object(files.read(name, folder=self._dir))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
 
     def write(self, name: str, record: dict[str, Any]) -> bool:
         """Replace a record whole; tell whether that could be done. Not fsynced."""
@@ -215,8 +210,13 @@ class Home:
             if os.fstat(self._dir).st_nlink == 0:
                 self.restore()
             fd = os.open(temporary, flags, 0o600, dir_fd=self._dir)
-            with open(fd, "wb") as file:
-                file.write(json.dumps(record).encode() + b"\n")
+            try:
+                text = wire.encoded(record)
+                is_whole = os.write(fd, text) == len(text)
+            finally:
+                os.close(fd)
+            if not is_whole:
+                return False
             os.rename(temporary, name, src_dir_fd=self._dir, dst_dir_fd=self._dir)
         except OSError:
             return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-import signal
+
+from orchestrator.shim import files, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ class Stat:
         self.pid = int(number)
         self.comm = comm.decode(errors="replace")
         self.state = fields[0].decode()
-        self.parent, self.group, self.session = (int(field) for field in fields[1:4])
+        self.parent = int(fields[1])
+        self.group = int(fields[2])
+        self.session = int(fields[3])
         self.starttime = int(fields[19])
         # field 52; for others than the owner the kernel says 0
         self.wait_status = int(fields[49]) if len(fields) > 49 else 0
@@ -32,8 +35,7 @@ class Stat:
 def read_stat(pid: int) -> Stat | None:
     """Return what the kernel says of a process; None when it is gone, or never was."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return Stat(file.read())
+        return Stat(files.read(f"/proc/{pid}/stat"))
     except (OSError, ValueError, IndexError):
         return None
 
@@ -41,8 +43,7 @@ def read_stat(pid: int) -> Stat | None:
 def boot_id() -> str:
     """Return the name of this boot; empty where the kernel does not tell."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        return files.read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
     except OSError:
         return ""
 
@@ -118,7 +119,7 @@ def send_signal(pid: int, starttime: int, number: int, *, by_pidfd: bool = True)
     if pidfd is None:
         return False
     try:
-        return _sent(signal.pidfd_send_signal, pidfd, number)
+        return _sent(signals.send_by_pidfd, pidfd, number)
     finally:
         os.close(pidfd)
 
@@ -134,10 +135,7 @@ def _sent(call: Callable[[int, int], None], target: int, number: int) -> bool:
 def tracer(pid: int) -> int:
     """Return the pid of the debugger that holds a process, 0 for none."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"TracerPid:"):
-                    return int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return 0
+        status = files.read(f"/proc/{pid}/status")
+        return int(status.partition(b"TracerPid:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -6,6 +6,8 @@ import os
 import struct
 import time
 
+from orchestrator.shim import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +39,8 @@ class Index:
     def open(self) -> None:
         """Open or create the file. Raises OSError."""
         self.close()
-        os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = files.open_in(self._path, flags)
         size = os.fstat(self._fd).st_size
         self._end = size - size % SIZE
         if self._end != size:

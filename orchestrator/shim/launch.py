@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
+
+from orchestrator.shim import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ PERMANENT = frozenset(
         errno.EINVAL,
         errno.EISDIR,
     }
-)
-ALL_SIGNALS = sorted(
-    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
 )
 
 
@@ -110,7 +108,7 @@ def find_program(name: str, env: dict[str, str]) -> str:
     path = env.get("PATH", os.defpath)
     denied: Refused | None = None
     for folder in path.split(":"):
-        candidate = os.path.join(folder or ".", name)
+        candidate = f"{folder or '.'}/{name}"
         try:
             _check_program(name, candidate)
         except Refused as refused:
@@ -156,7 +154,7 @@ def _spawn(program: str, launch: Launch, own_fsize: tuple[int, int] | None) -> i
             file_actions=actions,
             setsid=True,
             setsigmask=[],
-            setsigdef=ALL_SIGNALS,
+            setsigdef=signals.CATCHABLE,
         )
     except OSError as error:
         raise _explained(program, launch, error.errno or 0) from error
@@ -190,12 +188,12 @@ def _fork(program: str, launch: Launch, own_fsize: tuple[int, int] | None) -> in
 def _become(
     program: str, launch: Launch, own_fsize: tuple[int, int] | None, writer: int
 ) -> NoReturn:
-    number = errno.EINVAL
+    failed = errno.EINVAL
     try:
         os.setsid()
-        for name in ALL_SIGNALS:
-            signal.signal(name, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for number in signals.CATCHABLE:
+            signals.set_action(number, signals.SIG_DFL)
+        signals.unblock_all()
         for fd, path, flags in launch.files:
             opened = os.open(path, flags)
             os.dup2(opened, fd, inheritable=True)
@@ -207,11 +205,11 @@ def _become(
             resource.setrlimit(resource.RLIMIT_NOFILE, launch.nofile)
         os.execve(program, launch.argv, launch.env)  # noqa: S606 that is what we are for
     except OSError as error:
-        number = error.errno or errno.EINVAL
+        failed = error.errno or errno.EINVAL
     except (ValueError, TypeError):
         pass
     finally:
-        os.write(writer, str(number).encode())
+        os.write(writer, str(failed).encode())
         os._exit(127)
 
 
@@ -241,8 +239,9 @@ def _explained(program: str, launch: Launch, number: int) -> Refused:
 
 def _interpreter(program: str) -> str | None:
     try:
-        with open(program, "rb") as file:
-            first = file.readline(256)
+        fd = os.open(program, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        first = os.read(fd, 256).partition(b"\n")[0]
+        os.close(fd)
     except OSError:
         return None
     words = first[2:].split() if first.startswith(b"#!") else []

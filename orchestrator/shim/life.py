@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import time
 
-from orchestrator.shim import failpoints, identity, index, launch, sys_linux
+from orchestrator.shim import failpoints, files, identity, index, launch, signals, sys_linux
 from orchestrator.shim.home import EXIT_RECORD, RUN_RECORD, Home, Lock
 from orchestrator.shim.index import Index
 from orchestrator.shim.launch import Launch, Refused
@@ -204,7 +203,7 @@ class Life:
             "started_mono": time.monotonic(),
             "log_offset": self._pump.offset,
             "fifo": list(self._home.fifo_inode),
-            "stop_signal": order.get("stop_signal", int(signal.SIGTERM)),
+            "stop_signal": order.get("stop_signal", signals.SIGTERM),
             "spec": order.get("spec"),
             "state": "starting",
         }
@@ -370,7 +369,7 @@ class Life:
             if stat.group == run.pid:
                 by_pidfd = self._tiers["pidfd"]
                 hit |= identity.send_signal(stat.pid, stat.starttime, number, by_pidfd=by_pidfd)
-                identity.send_signal(stat.pid, stat.starttime, signal.SIGCONT, by_pidfd=by_pidfd)
+                identity.send_signal(stat.pid, stat.starttime, signals.SIGCONT, by_pidfd=by_pidfd)
         return hit
 
     def _begin_kill(self, run: Run) -> None:
@@ -400,9 +399,8 @@ class Life:
 def _make_likelier_victim(pid: int) -> None:
     """Let the kernel take the service rather than us when memory is short; never the reverse."""
     try:
-        with open(f"/proc/{pid}/oom_score_adj", "r+b", buffering=0) as file:
-            score = min(1000, int(file.read()) + OOM_SCORE)
-            file.write(str(score).encode())
+        path = f"/proc/{pid}/oom_score_adj"
+        files.write(path, b"%d" % min(1000, int(files.read(path)) + OOM_SCORE))
     except (OSError, ValueError):
         return
 
@@ -410,7 +408,7 @@ def _make_likelier_victim(pid: int) -> None:
 def _signal_group(group: int, number: int) -> bool:
     try:
         os.killpg(group, number)
-        os.killpg(group, signal.SIGCONT)
+        os.killpg(group, signals.SIGCONT)
     except (ProcessLookupError, PermissionError):
         return False
     return True

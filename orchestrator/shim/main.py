@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import socket
 import time
 
-from orchestrator.shim import adopt, failpoints, identity, process, sys_linux, tiers
+from orchestrator.shim import adopt, failpoints, identity, process, signals, sys_linux, tiers
 from orchestrator.shim.clients import Client, Clients
 from orchestrator.shim.home import SOCKET_NAME, Home, Lock, Locked
 from orchestrator.shim.index import Index
@@ -18,6 +16,7 @@ from orchestrator.shim.segments import Segments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -29,7 +28,7 @@ LOCKED_EXIT = 75
 LOOK_AROUND_S = 60.0
 
 
-def run(request: Json, connection: socket.socket) -> int:
+def run(request: Json, connection: socket) -> int:
     """Be the shim of one service until told to quit; return the exit code.
 
     The caller forked for this and nothing else: all that was inherited is let go of.
@@ -81,14 +80,14 @@ class Shim:
         self._ends_when_empty = False
         self._done = False
 
-    def open(self, connection: socket.socket, ended: list[Json]) -> None:
+    def open(self, connection: socket, ended: list[Json]) -> None:
         """Become subreaper, look back, greet the first client and listen for more."""
         if self._tiers["subreaper"]:
             try:
                 sys_linux.become_subreaper()
             except OSError:
                 self._tiers["subreaper"] = False
-        wakeups = process.wake_on_signals(signal.SIGCHLD, signal.SIGTERM)
+        wakeups = process.wake_on_signals(signals.SIGCHLD, signals.SIGTERM)
         self._register(wakeups, lambda _mask: self._on_signal(wakeups))
         flags = select.EPOLLIN | select.EPOLLET
         self._poller.register(self._home.fifo, flags)
@@ -124,7 +123,7 @@ class Shim:
             arrived = os.read(wakeups, 4096)
         except BlockingIOError:
             return
-        if signal.SIGTERM in arrived:
+        if signals.SIGTERM in arrived:
             # The machine goes down: the log is the last to leave.
             self._ends_when_empty = True
         self._life.look()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 
-from orchestrator.shim import sys_linux
+from orchestrator.shim import signals, sys_linux
 
-IGNORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-AT_DEFAULT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+IGNORED = (signals.SIGPIPE, signals.SIGXFSZ, signals.SIGHUP, signals.SIGINT, signals.SIGQUIT)
+AT_DEFAULT = (signals.SIGCHLD, signals.SIGTERM, signals.SIGUSR1, signals.SIGUSR2, signals.SIGALRM)
 
 
 def let_go(keep: int, comm: str, title: str) -> int:
@@ -27,23 +26,28 @@ def let_go(keep: int, comm: str, title: str) -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     os.closerange(keep + 1, 1 << 20 if limit == resource.RLIM_INFINITY else limit)
     for name in IGNORED:
-        signal.signal(name, signal.SIG_IGN)
+        signals.set_action(name, signals.SIG_IGN)
     for name in AT_DEFAULT:
-        signal.signal(name, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        signals.set_action(name, signals.SIG_DFL)
+    signals.unblock_all()
     os.chdir("/")
     sys_linux.name_process(comm, title)
     return os.umask(0o077)
 
 
-def wake_on_signals(*names: signal.Signals) -> int:
-    """Return a descriptor that turns readable when one of ``names`` arrives; a byte each."""
+def close_on_exec(fd: int) -> None:
+    """Keep a descriptor from whatever is started here; those received come without it."""
+    os.set_inheritable(fd, False)  # noqa: FBT003
+
+
+def wake_on_signals(*numbers: int) -> int:
+    """Return a descriptor that turns readable when one of ``numbers`` arrives; a byte each."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for name in names:
-        signal.signal(name, lambda _number, _frame: None)
+    signals.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for name in numbers:
+        signals.set_action(name, lambda _number, _frame: None)
     return reader
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
-import socket
 import time
 
-from orchestrator.shim import launch, process, sys_linux, tiers
+from orchestrator.shim import launch, process, signals, sys_linux, tiers, wire
 from orchestrator.shim.launch import Refused
 from orchestrator.shim.run import End
 from orchestrator.shim.tree import OwnTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from typing import Any
 
     Json = dict[str, Any]
@@ -25,7 +23,7 @@ REQUEST_LIMIT_BYTES = 8 << 20
 KILL_FOR_S = 3.0
 
 
-def run(request: Json, connection: socket.socket) -> int:
+def run(request: Json, connection: socket) -> int:
     """Read the command from ``connection``, run it, answer there; return the exit code.
 
     The request's own message may be short: a whole environment comes as one line of JSON on the
@@ -40,26 +38,26 @@ def run(request: Json, connection: socket.socket) -> int:
     answer = Command(order, connection).outcome()
     connection.settimeout(None)
     try:
-        connection.sendall(json.dumps(answer).encode() + b"\n")
+        connection.sendall(wire.encoded(answer))
     except OSError:
         return 0
     return 0
 
 
-def _read_order(connection: socket.socket) -> Json | None:
+def _read_order(connection: socket) -> Json | None:
     read = b""
     while not read.endswith(b"\n"):
         piece = connection.recv(READ_BYTES)
         if not piece or len(read) > REQUEST_LIMIT_BYTES:
             return None
         read += piece
-    return dict(json.loads(read))
+    return wire.decoded_object(read)
 
 
 class Command:
     """One command from its start to the death of all it started."""
 
-    def __init__(self, order: Json, connection: socket.socket) -> None:
+    def __init__(self, order: Json, connection: socket) -> None:
         self._order = order
         self._connection = connection
         self._limit_bytes = int(order.get("output_limit_bytes", 4096))
@@ -96,7 +94,7 @@ class Command:
     def _follow(self, pid: int, reader: int, deadline: float) -> None:
         """Read output until the leader is dead, the time is up or nobody wants the answer."""
         os.set_blocking(reader, False)
-        wakeups = process.wake_on_signals(signal.SIGCHLD)
+        wakeups = process.wake_on_signals(signals.SIGCHLD)
         poll = select.poll()
         for fd in (reader, wakeups, self._connection.fileno()):
             poll.register(fd, select.POLLIN)

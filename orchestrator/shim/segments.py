@@ -7,7 +7,7 @@ import os
 import stat as modes
 import time
 
-from orchestrator.shim import failpoints
+from orchestrator.shim import failpoints, files
 from orchestrator.shim.index import GAP, GAP_LOST, GAP_TRUNCATED, ROTATED, Index
 
 LOOK_EVERY_S = 0.05
@@ -21,7 +21,7 @@ class Segments:
     """
 
     def __init__(self, path: str, max_size_bytes: int | None, keep: int, index: Index) -> None:
-        self._folder, self._name = os.path.split(path)
+        self._folder, _, self._name = path.rpartition("/")
         self._path = path
         self._max_size_bytes = max_size_bytes
         self._keep = keep
@@ -141,13 +141,12 @@ class Segments:
 
     def _rotated_path(self, base: int) -> str:
         stem, tail = _rotated_words(self._name)
-        return os.path.join(self._folder, f"{stem}{base}{tail}")
+        return f"{self._folder}/{stem}{base}{tail}"
 
     def _open_file(self) -> None:
-        os.makedirs(self._folder, 0o700, exist_ok=True)
         # Not O_APPEND: splice(2) refuses it.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(self._path, flags, 0o600)
+        fd = files.open_in(self._path, flags)
         stat = os.fstat(fd)
         if not modes.S_ISREG(stat.st_mode):
             os.close(fd)

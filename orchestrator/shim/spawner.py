@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
-import signal
-import socket
+import struct
 import sys
+from _socket import CMSG_SPACE, socket
 
 from orchestrator.shim import main as shim
-from orchestrator.shim import runner
+from orchestrator.shim import process, runner, signals, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,24 +28,25 @@ def main(fd: int) -> int:
     A request is one message, JSON with one descriptor; its answer one message, in order.
     """
     # Nobody waits for shims here. The shim sets SIGCHLD back: ignored, exit codes are lost.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    requests = socket.socket(fileno=fd)
-    requests.set_inheritable(False)
+    signals.set_action(signals.SIGCHLD, signals.SIG_IGN)
+    requests = socket(fileno=fd)
+    process.close_on_exec(fd)
     gc.collect()
     gc.freeze()
+    gc.disable()
     while True:
         try:
-            text, fds, _, _ = socket.recv_fds(requests, REQUEST_LIMIT_BYTES, 1)
+            text, ancillary, _, _ = requests.recvmsg(REQUEST_LIMIT_BYTES, CMSG_SPACE(4))
         except OSError:
             return 0
         if not text:
             return 0
-        requests.send(json.dumps(_answer(text, fds)).encode())
+        requests.send(wire.encoded(_answer(text, _descriptors(ancillary))))
 
 
 def _answer(text: bytes, fds: list[int]) -> Json:
     try:
-        request = json.loads(text)
+        request = wire.decoded_object(text)
         serve = {"shim": shim.run, "exec": runner.run}[request["op"]]
         return {"pid": _fork(serve, request, fds[0])}
     except OSError as error:
@@ -58,18 +58,22 @@ def _answer(text: bytes, fds: list[int]) -> Json:
             os.close(fd)
 
 
-def _fork(serve: Callable[[Json, socket.socket], int], request: Json, fd: int) -> int:
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    return [number for _, _, data in ancillary for (number,) in struct.iter_unpack("i", data)]
+
+
+def _fork(serve: Callable[[Json, socket], int], request: Json, fd: int) -> int:
     pid = os.fork()
     if pid == 0:
         _be(serve, request, fd)
     return pid
 
 
-def _be(serve: Callable[[Json, socket.socket], int], request: Json, fd: int) -> NoReturn:
+def _be(serve: Callable[[Json, socket], int], request: Json, fd: int) -> NoReturn:
     code = 70
     try:
-        connection = socket.socket(fileno=fd)
-        connection.set_inheritable(False)
+        process.close_on_exec(fd)
+        connection = socket(fileno=fd)
         code = serve(request, connection)
     except BaseException:  # noqa: BLE001 the outer guard of a process
         _leave_word(request)
@@ -84,8 +88,9 @@ def _leave_word(request: Json) -> None:
     folder = request.get("service_dir")
     if not folder:
         return
-    with open(os.path.join(folder, PANIC_NAME), "w", encoding="utf-8") as file:
-        file.write(traceback.format_exc())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    fd = os.open(f"{folder}/{PANIC_NAME}", flags, 0o600)
+    os.write(fd, traceback.format_exc().encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import fcntl
 import os
 import struct
 
-PR_SET_NAME = 15
+from orchestrator.shim import files
+
 PR_SET_CHILD_SUBREAPER = 36
 # os.SPLICE_F_* came later than os.splice
 SPLICE_F_MOVE = 1
@@ -101,13 +102,21 @@ def name_process(comm: str, title: str) -> None:
     The title overwrites the argv area that the kernel gave at exec, whose length is the limit.
     Source: proc(5), arg_start and arg_end in /proc/PID/stat.
     """
-    libc.prctl(PR_SET_NAME, ctypes.c_char_p(os.fsencode(comm)[:15]), 0, 0, 0)
     try:
-        with open("/proc/self/stat", "rb") as file:
-            fields = file.read().rpartition(b") ")[2].split()
-        start, end = int(fields[45]), int(fields[46])
+        files.write("/proc/self/comm", comm.encode("utf-8", "surrogateescape")[:15])
+        start, end = _argument_area()
+        words = title.encode("utf-8", "surrogateescape")[: end - start - 1]
+        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+        os.pwrite(memory, words.ljust(end - start, b"\0"), start)
+        os.close(memory)
     except (OSError, IndexError, ValueError):
         return
-    if 0 < start < end:
-        words = os.fsencode(title)[: end - start - 1]
-        ctypes.memmove(start, words.ljust(end - start, b"\0"), end - start)
+
+
+def _argument_area() -> tuple[int, int]:
+    """Return where argv stands in memory; fields 48 and 49."""
+    fields = files.read("/proc/self/stat").rpartition(b") ")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if not 0 < start < end:
+        raise ValueError("no argument area")
+    return start, end

@@ -20,7 +20,7 @@ def available() -> dict[str, bool]:
         "tee": sys_linux.HAS_TEE,
         "subreaper": hasattr(sys_linux.libc, "prctl"),
         "posix_spawn": hasattr(os, "posix_spawn"),
-        "procfd": os.path.isdir("/proc/self/fd"),
+        "procfd": os.access("/proc/self/fd", os.X_OK),
     }
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
-from orchestrator.shim import identity
+from orchestrator.shim import files, identity, signals
 from orchestrator.shim.identity import Stat
 
 SLICE_S = 0.02
@@ -24,8 +23,7 @@ def children(pid: int) -> list[int]:
         return found
     for thread in threads:
         try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found += map(int, file.read().split())
+            found += map(int, files.read(f"/proc/{pid}/task/{thread}/children").split())
         except OSError:
             continue
     return found
@@ -107,7 +105,7 @@ class OwnTree:
             stat = identity.read_stat(pid)
             if stat is None or stat.parent not in inside or stat.state in "ZX":
                 return False
-            return identity.send_signal(pid, stat.starttime, signal.SIGKILL, by_pidfd=False)
+            return identity.send_signal(pid, stat.starttime, signals.SIGKILL, by_pidfd=False)
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
@@ -117,7 +115,7 @@ class OwnTree:
             stat = identity.read_stat(pid)
             if stat is None or stat.parent not in inside or identity.has_ended(pidfd):
                 return False
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            signals.send_by_pidfd(pidfd, signals.SIGKILL)
         except ProcessLookupError:
             return False
         finally:
@@ -159,7 +157,7 @@ class FoundTree:
     def kill(self) -> bool:
         """KILL everything that is found, once. Returns False: the next pass can wait."""
         for stat in self.members():
-            identity.send_signal(stat.pid, stat.starttime, signal.SIGKILL, by_pidfd=self._by_pidfd)
+            identity.send_signal(stat.pid, stat.starttime, signals.SIGKILL, by_pidfd=self._by_pidfd)
         return False
 
     def _belongs(self, stat: Stat) -> bool:
@@ -205,8 +203,8 @@ def _is_service_end(pid: int, number: str, fifo: tuple[int, int]) -> bool:
         link = os.stat(f"/proc/{pid}/fd/{number}")
         if (link.st_dev, link.st_ino) != fifo:
             return False
-        with open(f"/proc/{pid}/fdinfo/{number}", "rb") as file:
-            flags = int(file.read().partition(b"flags:")[2].split()[0], 8)
+        told = files.read(f"/proc/{pid}/fdinfo/{number}")
+        flags = int(told.partition(b"flags:")[2].split()[0], 8)
     except (OSError, ValueError, IndexError):
         return False
     return bool(flags & os.O_ACCMODE) or not flags & os.O_NONBLOCK
@@ -218,7 +216,6 @@ def carries(pid: int, cookie: bytes) -> bool:
     if not cookie:
         return False
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return cookie in file.read().split(b"\0")
+        return cookie in files.read(f"/proc/{pid}/environ").split(b"\0")
     except OSError:
         return False

@@ -163,7 +163,7 @@ async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
         with deaf:
             deaf.connect(str(stage.service_dir / "shim.sock"))
             before = len(os.listdir(f"/proc/{stage.shim.pid}/fd"))
-            for _ in range(20_000):
+            for _ in range(30_000):
                 stage.shim.send({"op": "signal", "run": 9, "signal": 15})
             await until(lambda: len(os.listdir(f"/proc/{stage.shim.pid}/fd")) < before, 20)
         assert "VmRSS" in read_text(f"/proc/{stage.shim.pid}/status")
