@@ -16,9 +16,11 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -54,7 +56,16 @@ class Api:
             Route("/received", self.received),
         ]
         errors = {SchedulerError: scheduler_error, HTTPException: http_error}
-        return Starlette(routes=routes, exception_handlers=errors)
+        return Starlette(routes=routes, exception_handlers=errors, lifespan=self.lifespan)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Greet the scheduler beside the first requests; it need not be there yet."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._scheduler.initialize)
+            yield
+            tasks.cancel_scope.cancel()
+        await self._scheduler.close()
 
     async def health(self, _request: Request) -> JSONResponse:
         """Tell that this server works; the scheduler has a health of its own."""
@@ -69,6 +80,7 @@ class Api:
         if info is not None and not isinstance(info, str):
             raise HTTPException(400, "additional_info must be a string")
         client = self._scheduler.client()
+        await client.check()  # greet it first: `in_s` counts from the moment that it can be asked
         made = await client.schedule(text, due(wish), self._callback_url, additional_info=info)
         return JSONResponse({"id": made}, 201, headers={"Location": f"/conversations/{made}"})
 
@@ -171,6 +183,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             made.bind((address, port))
+            made.listen()
         except OSError as error:
             made.close()
             if sockets and error.errno != errno.EADDRINUSE:
@@ -198,7 +211,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
     port = sockets[0].getsockname()[1]
     api = Api(SchedulerService(options.config), f"http://{options.host}:{port}/callback")
-    config = uvicorn.Config(api.app(), log_config=None, lifespan="off", timeout_keep_alive=75)
+    config = uvicorn.Config(api.app(), log_config=None, lifespan="on", timeout_keep_alive=75)
     log.info("Uvicorn running on http://%s:%d", options.host, port)
     uvicorn.Server(config).run(sockets=sockets)
 

@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from orchestrator.scheduler.clock import Clock, SystemClock
 from orchestrator.scheduler.configuration import Access
+from orchestrator.scheduler.connections import Connections
 from orchestrator.scheduler.dialect import Dialect, answer_of, strange
 from orchestrator.scheduler.errors import NotDelivered, ServerFailed, TimedOut
 from orchestrator.scheduler.greeting import greet
@@ -51,6 +52,7 @@ class SchedulerClient:
 
     It holds no connection that a restart of the scheduler could kill: a call made meanwhile
     fails, the next one works. Every method raises a `SchedulerError` when it cannot do its work.
+    ``timeout_s`` is for one call with all its repetitions; ``connections`` may be shared.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class SchedulerClient:
         api_key: str,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        connections: Connections | None = None,
         clock: Clock | None = None,
     ) -> None:
         access = Access(url, client_id, api_key)
-        self._wire = Wire(access, clock or SystemClock(), timeout_s)
+        self._connections = connections or Connections()
+        self._wire = Wire(access, self._connections, clock or SystemClock(), timeout_s)
         self._url = url
         self._greeting = anyio.Lock()
         self._known: Speaker | None = None
@@ -83,7 +87,7 @@ class SchedulerClient:
 
     async def aclose(self) -> None:
         """Close every connection; twice is fine, and a later call opens new ones."""
-        await self._wire.aclose()
+        await self._connections.aclose()
 
     async def check(self) -> str:
         """Log in, find out how the server speaks, and return that in words."""

@@ -81,7 +81,7 @@ def answer_of(response: httpx2.Response) -> object:
         raise refusal(words_of(response))
     try:
         return response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise strange(response) from error
 
 
@@ -94,7 +94,7 @@ def words_of(response: httpx2.Response) -> str:
     """Return the server's reason: its ``error``, its problem document, or its status."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = {}
     if isinstance(body, dict):
         if isinstance(body.get("error"), str):

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 
 from orchestrator.scheduler.client import DEFAULT_TIMEOUT_S, SchedulerClient
 from orchestrator.scheduler.configuration import Access, ConfigFile, process_environment
+from orchestrator.scheduler.connections import Connections
 from orchestrator.scheduler.errors import SchedulerError
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class SchedulerService:
         known = process_environment() if environment is None else environment
         self._file = ConfigFile(Path(config_path), server_name, known)
         self._timeout_s = timeout_s
+        self._connections = Connections()
         self._client: SchedulerClient | None = None
         self._access: Access | None = None
 
@@ -92,9 +94,7 @@ class SchedulerService:
 
     async def close(self) -> None:
         """Close every connection; twice is fine, and a later call opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._connections.aclose()
 
     def client(self) -> SchedulerClient:
         """Return the raising client for what config.json says now.
@@ -104,9 +104,12 @@ class SchedulerService:
         """
         access = self._file.access()
         if self._client is None or access != self._access:
-            # The old one's connections close with its last call: others may be using it.
             self._client = SchedulerClient(
-                access.url, access.client_id, access.api_key, timeout_s=self._timeout_s
+                access.url,
+                access.client_id,
+                access.api_key,
+                timeout_s=self._timeout_s,
+                connections=self._connections,
             )
             self._access = access
         return self._client

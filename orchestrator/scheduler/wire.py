@@ -1,6 +1,5 @@
 """Requests to the scheduler: tokens, retries of what is safe to repeat, and named errors."""
 
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.lowlevel
 import httpx2
 import tenacity
 
 from orchestrator.scheduler.clock import Clock
 from orchestrator.scheduler.configuration import Access
+from orchestrator.scheduler.connections import Connections
 from orchestrator.scheduler.errors import (
     SchedulerError,
     ServerFailed,
@@ -29,7 +28,6 @@ ATTEMPTS = 4
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 1.0
 EARLY_S = 60.0
-LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 PASSING = frozenset({502, 503, 504})
 
 
@@ -46,15 +44,15 @@ class Call:
 
 
 class Wire:
-    """HTTP to one scheduler, for any number of callers at once; closed by `aclose`."""
+    """HTTP to one scheduler, for any number of callers at once."""
 
-    def __init__(self, access: Access, clock: Clock, timeout_s: float) -> None:
-        self._access = access
+    def __init__(
+        self, access: Access, connections: Connections, clock: Clock, timeout_s: float
+    ) -> None:
+        self._connections = connections
         self._timeout_s = timeout_s
         self._base = base_of(access.url)
         self.login = Login(access, clock)
-        self._loop: object = None
-        self._http: httpx2.AsyncClient | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -66,22 +64,8 @@ class Wire:
         return self._base + path
 
     def http(self) -> httpx2.AsyncClient:
-        """Return the connection pool of the event loop that runs now.
-
-        A pool cannot outlive its loop; one that did (two ``asyncio.run`` of a script) is dropped.
-        """
-        loop = anyio.lowlevel.current_token()
-        if self._http is None or self._loop != loop:
-            self._loop = loop
-            self._http = new_http(self._base, self._timeout_s)
-            self.login.begin()
-        return self._http
-
-    async def aclose(self) -> None:
-        """Close every connection; a later call opens new ones."""
-        http, self._http = self._http, None
-        if http is not None and self._loop == anyio.lowlevel.current_token():
-            await http.aclose()
+        """Return the connection pool."""
+        return self._connections.to(self._base)
 
     async def ask(self, call: Call) -> httpx2.Response:
         """Return the answer, whatever its status but 401 and 5xx.
@@ -140,7 +124,12 @@ class Wire:
         url = call.path if "://" in call.path else self.url(call.path)
         try:
             return await self.http().request(
-                call.method, url, json=call.json, params=call.params, headers=headers
+                call.method,
+                url,
+                json=call.json,
+                params=call.params,
+                headers=headers,
+                timeout=self._timeout_s,
             )
         except httpx2.TransportError as error:
             raise named(self._base, error) from error
@@ -155,10 +144,6 @@ class Login:
         self._lock = anyio.Lock()
         self._token: str | None = None
         self._good_until_s = 0.0
-
-    def begin(self) -> None:
-        """Start over in a new event loop."""
-        self._lock = anyio.Lock()
 
     async def token(self, wire: Wire) -> str:
         """Return a token that is good for a while.
@@ -192,7 +177,7 @@ class Login:
         try:
             answer = response.json()
             return str(answer["token"]), float(answer.get("expiresIn", 2 * EARLY_S))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             problem = f"{where} does not answer as a scheduler's login does"
             raise ServerFailed(problem, status=200, may_have_happened=False) from error
 
@@ -210,18 +195,6 @@ class NoEndpoint(ServerFailed):
     def __init__(self, where: str) -> None:
         problem = f"there is no scheduler at {where}"
         super().__init__(problem, status=404, may_have_happened=False)
-
-
-def new_http(base: str, timeout_s: float) -> httpx2.AsyncClient:
-    """Return a connection pool; a proxy of the environment is not asked for this machine."""
-    parts = urlsplit(base)
-    return httpx2.AsyncClient(
-        timeout=httpx2.Timeout(timeout_s),
-        limits=LIMITS,
-        # Setting up TLS costs 40 ms, which plain http need not pay.
-        verify=parts.scheme == "https",
-        trust_env=not _is_local(parts.hostname or ""),
-    )
 
 
 def base_of(url: str) -> str:
@@ -261,10 +234,3 @@ def _is_safe(error: BaseException, is_repeatable: bool) -> bool:  # noqa: FBT001
 
 def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
