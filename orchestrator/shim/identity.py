@@ -42,18 +42,31 @@ def read_stat(pid: int) -> Stat | None:
 
 def boot_id() -> str:
     """Return the name of this boot; empty where the kernel does not tell."""
+    return _BOOT_ID
+
+
+def pid_namespace() -> str:
+    """Return the name of the pid namespace; empty where the kernel does not tell."""
+    return _PID_NAMESPACE
+
+
+def _read_boot_id() -> str:
     try:
         return files.read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
     except OSError:
         return ""
 
 
-def pid_namespace() -> str:
-    """Return the name of the pid namespace; empty where the kernel does not tell."""
+def _read_pid_namespace() -> str:
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
+
+
+# Both stay as they are for a process's whole life.
+_BOOT_ID = _read_boot_id()
+_PID_NAMESPACE = _read_pid_namespace()
 
 
 def open_pidfd(pid: int, starttime: int) -> int | None:

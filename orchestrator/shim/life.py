@@ -6,7 +6,7 @@ import os
 import resource
 import time
 
-from orchestrator.shim import failpoints, files, identity, index, launch, signals, sys_linux
+from orchestrator.shim import endings, failpoints, identity, index, launch, signals
 from orchestrator.shim.home import EXIT_RECORD, RUN_RECORD, Home, Lock
 from orchestrator.shim.index import Index
 from orchestrator.shim.launch import Launch, Refused
@@ -26,7 +26,6 @@ TRACED_EVERY_S = 1.0
 # A kill loop is woken by every death; this is for those who die without telling us.
 KILL_AGAIN_S = 0.1
 FOUND_AGAIN_S = 0.2
-OOM_SCORE = 100
 
 
 class Inherited:
@@ -100,9 +99,9 @@ class Life:
         run = self.run
         delivered = False
         if run is not None and run.run == wanted:
-            run.stopping = True
             run.by_us = run.by_us or "signal"
             delivered = self._signal_group(run, number)
+            self._note_stopping(run)
             if run.adopted:
                 run.tree.members()
         self._emit({"event": "signalled", "run": wanted, "signal": number, "delivered": delivered})
@@ -147,6 +146,7 @@ class Life:
         run = Run(record, tree, adopted=True)
         run.end = end
         run.stopping = bool(record.get("stopping"))
+        run.by_us = "signal" if run.stopping else None
         if end is None:
             self._watch_leader(run)
         self._index.run = max(self._index.run, run.run)
@@ -158,7 +158,7 @@ class Life:
         self.look_at = None
         run = self.run
         if run is None:
-            _reap_strangers()
+            endings.reap_strangers()
             return
         is_empty = self._reap_found(run) if run.adopted else self._reap_own(run)
         if run.end is None:
@@ -241,7 +241,7 @@ class Life:
                 "mono": run.started_mono,
             }
         )
-        _make_likelier_victim(pid)
+        endings.make_likelier_victim(pid)
 
     def _tree(self, pid: int, starttime: int) -> OwnTree | FoundTree:
         if self._tiers["subreaper"]:
@@ -278,13 +278,13 @@ class Life:
                 failpoints.reach("exit.before_reap")
                 run.end = End.of_waitid(dead)
                 self._lock.write(self._ended(run))
-            _reap(dead.si_pid)
+            endings.reap(dead.si_pid)
 
     def _reap_found(self, run: Run) -> bool:
         """See whether an adopted leader is dead; who reaps it is its new parent."""
-        _reap_strangers()
+        endings.reap_strangers()
         if run.end is None and not identity.is_alive(run.pid, run.starttime):
-            run.end = _end_of_stranger(run)
+            run.end = endings.end_of_stranger(run)
             self._lock.write(self._ended(run))
         elif run.end is None and run.pidfd is None:
             self.look_at = time.monotonic() + FOUND_AGAIN_S
@@ -363,7 +363,7 @@ class Life:
     def _signal_group(self, run: Run, number: int) -> bool:
         """Signal what is in the leader's group. A reaped leader's number is not trusted."""
         if not run.adopted and run.end is None:
-            return _signal_group(run.pid, number)
+            return endings.signal_group(run.pid, number)
         hit = False
         for stat in run.tree.members():
             if stat.group == run.pid:
@@ -371,6 +371,13 @@ class Life:
                 hit |= identity.send_signal(stat.pid, stat.starttime, number, by_pidfd=by_pidfd)
                 identity.send_signal(stat.pid, stat.starttime, signals.SIGCONT, by_pidfd=by_pidfd)
         return hit
+
+    def _note_stopping(self, run: Run) -> None:
+        """Remember, beyond our own death, that the run is to end."""
+        if not run.stopping:
+            run.stopping = True
+            self.record["stopping"] = True
+            self.keep(self.record)
 
     def _begin_kill(self, run: Run) -> None:
         if not run.killing:
@@ -394,49 +401,3 @@ class Life:
 
     def _look_soon(self) -> None:
         self.look_at = time.monotonic()
-
-
-def _make_likelier_victim(pid: int) -> None:
-    """Let the kernel take the service rather than us when memory is short; never the reverse."""
-    try:
-        path = f"/proc/{pid}/oom_score_adj"
-        files.write(path, b"%d" % min(1000, int(files.read(path)) + OOM_SCORE))
-    except (OSError, ValueError):
-        return
-
-
-def _signal_group(group: int, number: int) -> bool:
-    try:
-        os.killpg(group, number)
-        os.killpg(group, signals.SIGCONT)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-    except ChildProcessError:
-        return
-
-
-def _reap_strangers() -> None:
-    """Reap children that belong to no run of ours."""
-    try:
-        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) is not None:
-            pass
-    except ChildProcessError:
-        return
-
-
-def _end_of_stranger(run: Run) -> End:
-    """Return how a process ended that is not our child, if anybody can still tell."""
-    for _ in range(2):
-        stat = identity.read_stat(run.pid)
-        if stat is not None and stat.starttime == run.starttime and stat.state in "ZX":
-            return End.of_status(stat.wait_status)
-        status = None if run.pidfd is None else sys_linux.exit_status(run.pidfd)
-        if status is not None:
-            return End.of_status(status)
-    return End.unknown()

@@ -26,6 +26,7 @@ PROGRAM = (
 )
 HELLO_TIMEOUT_S = 10.0
 TRIES = 3
+REQUESTS_AT_ONCE = 8
 OUTPUT_LIMIT_BYTES = 4096
 ANSWER_LIMIT_BYTES = 1 << 16
 
@@ -88,6 +89,8 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
+        # The kernel bounds how many descriptors of a user may be under way in sockets.
+        self._limit = anyio.Semaphore(REQUESTS_AT_ONCE)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -172,19 +175,24 @@ class Spawner:
 
     async def _ask(self, message: dict[str, Any], theirs: socket.socket) -> None:
         """Send one request with one descriptor, closed here, and wait for its answer."""
-        requests = self._launched()
         with theirs:
-            try:
-                while not _sent(requests, json.dumps(message).encode(), theirs.fileno()):
-                    await anyio.wait_writable(requests)
-            except OSError as error:
-                self._lose()
-                raise SpawnerGone("the spawner is gone") from error
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._answers.append(answer)
-        told = await answer
+            async with self._limit:
+                told = await self._exchange(json.dumps(message).encode(), theirs)
         if "pid" not in told:
             raise ShimUnreachable(str(told.get("error")))
+
+    async def _exchange(self, text: bytes, theirs: socket.socket) -> dict[str, Any]:
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        try:
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+            # So few are under way that there is always room.
+            self._launched().sendmsg([text], [rights])
+        except OSError as error:
+            self._lose()
+            raise SpawnerGone("the spawner is gone") from error
+        theirs.close()
+        self._answers.append(answer)
+        return await answer
 
     def _launched(self) -> socket.socket:
         if self._socket is not None:
@@ -244,16 +252,6 @@ class Spawner:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-
-
-def _sent(requests: socket.socket, text: bytes, fd: int) -> bool:
-    """Send a message with a descriptor; False when there is no room now."""
-    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
-    try:
-        requests.sendmsg([text], [rights])
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _exec_result(answer: dict[str, Any]) -> ExecResult:

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import anyio
@@ -231,6 +232,70 @@ async def test_the_remains_of_an_adopted_run_are_killed(
         assert len(event["leftovers"]) == 2
         assert stage.members() == set()
         stage.reap()
+
+
+async def test_a_stop_that_a_dead_shim_began_is_still_a_stop(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        await stage.start("leader_quits", "print", "ready", "hang")
+        await stage.text(b"ready")
+        stage.shim.send({"op": "signal", "run": 1, "signal": 15})
+        await stage.event("leader")
+        run = (await stage.reopen()).hello["run"]
+        assert (run["state"], run["stopping"]) == ("exiting", True)
+        # What outlives the leader keeps its grace: the deadline is the client's.
+        with pytest.raises(TimeoutError):
+            await stage.event("exit", within_s=0.3)
+        stage.shim.send({"op": "kill", "run": 1})
+        event = await stage.ended()
+        assert (event["code"], event["by_us"]) == (0, "kill")
+        assert stage.members() == set()
+
+
+async def test_a_number_given_to_another_process_is_never_signalled(tmp_path: Path) -> None:
+    """In a pid namespace of its own, where a number can be had again at once."""
+    script = tmp_path / "reuse.py"
+    script.write_text(REUSE)
+    argv = ["unshare", "-pf", "--mount-proc", sys.executable, str(script)]
+    done = await anyio.run_process(argv, check=False, cwd=Path(__file__).parents[3])
+    if b"Operation not permitted" in done.stderr or b"cannot choose" in done.stdout:
+        pytest.skip("this user may not choose process numbers")
+    assert done.stdout.splitlines() == [b"reused", b"not signalled", b"alive", b"gone"], done.stderr
+
+
+REUSE = """
+import os, sys, time
+sys.path.insert(0, os.getcwd())
+from orchestrator.shim import identity
+
+def pause():
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+first = pause()
+was = identity.read_stat(first)
+os.kill(first, 9)
+os.waitpid(first, 0)
+time.sleep(0.05)  # identity counts in ticks of 10 ms
+try:
+    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+        file.write(str(first - 1))
+except OSError:
+    print("cannot choose")
+    sys.exit()
+second = pause()
+print("reused" if second == first else "another number")
+for by_pidfd in (True, False):
+    if identity.send_signal(first, was.starttime, 9, by_pidfd=by_pidfd):
+        print("signalled")
+print("not signalled")
+stat = identity.read_stat(second)
+print("alive" if identity.is_alive(second, stat.starttime) else "dead")
+print("gone" if not identity.is_alive(first, was.starttime) else "mistaken")
+os.kill(second, 9)
+"""
 
 
 async def test_nothing_starts_while_a_remain_of_a_dead_run_lives(tmp_path: Path) -> None:
