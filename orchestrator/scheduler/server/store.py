@@ -6,6 +6,7 @@ Callers that come at the same time share a transaction, so fifty of them cost on
 import fcntl
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -67,6 +68,7 @@ class Store:
         self._lock_file = path.with_name(path.name + ".lock")
         self._turn = anyio.Lock()
         self._waiting: list[_Job[object]] = []
+        self._closing = ExitStack()
 
     def open(self) -> None:
         """Open or make the file, and make due again what a kill caught on its way.
@@ -83,15 +85,16 @@ class Store:
             self._connection = sqlite3.connect(
                 self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
+            self._closing.callback(self._connection.close)
             statements.prepare(self._connection)
         except (sqlite3.Error, OSError) as error:
+            self.close()
             problem = f"cannot open {str(self._path)!r}: {error}"
             raise StoreFailed(problem) from error
 
     def close(self) -> None:
-        """Close the file; all that was answered is in it already."""
-        self._connection.close()
-        self._held.close()
+        """Close the file; all that was answered is in it already. Twice is fine."""
+        self._closing.close()
 
     async def add(self, record: Record) -> None:
         """Keep a new conversation."""
@@ -178,11 +181,11 @@ class Store:
 
     def _take(self) -> None:
         # A lock beside the database: SQLite's own would keep people from looking into it.
-        self._held = self._lock_file.open("a")
+        held = self._closing.enter_context(self._lock_file.open("a"))
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._held.close()
+            self.close()
             problem = f"cannot open {str(self._path)!r}: another scheduler works on it"
             raise StoreTaken(problem) from error
 
