@@ -745,6 +745,24 @@ def test_the_newest_comes_first_and_a_status_filters(asked: Caller) -> None:
         assert {item["status"] for item in answer["data"]} == {4}
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Host": "evil.example"}, 421), ({"Origin": "http://evil.example"}, 403)],
+    ids=["host", "origin"],
+)
+def test_strangers_are_kept_out_by_the_embedded_scheduler(
+    asked: Caller, kind: str, headers: dict[str, str], status: int
+) -> None:
+    answer = asked.ask("GET", "/mcp/tools", headers=headers)
+    assert answer.status_code == (status if kind == "embedded" else 200)
+
+
+def test_another_charset_is_415_with_the_embedded_scheduler(asked: Caller, kind: str) -> None:
+    headers = {"content-type": "application/json; charset=utf-16"}
+    answer = asked.ask("POST", "/api/auth/token", content=b'{"token":"x"}', headers=headers)
+    assert answer.status_code == (415 if kind == "embedded" else 500)
+
+
 def test_a_huge_body_is_413(asked: Caller, either: Process) -> None:
     head = (
         f"POST /api/mcptools/execute HTTP/1.1\r\nHost: 127.0.0.1:{either.port}\r\n"
