@@ -76,6 +76,7 @@ class Shim:
             inherited,
         )
         self._output_waits = True
+        self._output_watched = False
         self._around_at = time.monotonic() + LOOK_AROUND_S
         self._ends_when_empty = False
         self._done = False
@@ -89,9 +90,8 @@ class Shim:
                 self._tiers["subreaper"] = False
         wakeups = process.wake_on_signals(signals.SIGCHLD, signals.SIGTERM)
         self._register(wakeups, lambda _mask: self._on_signal(wakeups))
-        flags = select.EPOLLIN | select.EPOLLET
-        self._poller.register(self._home.fifo, flags)
         self._handlers[self._home.fifo] = self._on_output
+        self._watch_output(wanted=True)
         untold = adopt.look_back(self._life, self._home, self._pump, [self._lock.note, *ended])
         self._lock.write(self._lock.note or None)
         self._listen()
@@ -111,6 +111,20 @@ class Shim:
             self._on_time(time.monotonic())
             if self._output_waits:
                 self._output_waits = self._pump.drain() == MORE
+                self._watch_output(wanted=not self._output_waits)
+
+    def _watch_output(self, *, wanted: bool) -> None:
+        """Be told of output, or not: a flood comes without, and telling costs its writer time.
+
+        Edge-triggered: without a writer POLLHUP stays up.
+        """
+        if wanted == self._output_watched:
+            return
+        self._output_watched = wanted
+        if wanted:
+            self._poller.register(self._home.fifo, select.EPOLLIN | select.EPOLLET)
+        else:
+            self._poller.unregister(self._home.fifo)
 
     # what happens
 
