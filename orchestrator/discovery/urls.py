@@ -6,8 +6,11 @@ from collections.abc import Collection
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_LOOPBACK_4 = ipaddress.IPv4Address("127.0.0.1")
-_LOOPBACK_6 = ipaddress.IPv6Address("::1")
+# Of each family the loopback address, and the wildcard that takes it in.
+_LOOPBACKS = tuple(
+    (ipaddress.ip_address(loopback), ipaddress.ip_address(wildcard))
+    for loopback, wildcard in (("127.0.0.1", "0.0.0.0"), ("::1", "::"))  # noqa: S104  compared
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
 
@@ -72,26 +75,20 @@ def join(base: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path.lstrip('/')}" if path else base
 
 
-def service_url(port: int, hosts: Collection[str], foreign: Collection[str] = ()) -> str:
+def service_url(port: int, hosts: Collection[str]) -> str:
     """Return the URL of a service that listens on ``port`` at the addresses ``hosts``.
 
     The host is localhost where both loopback families are the service's own, or where nothing is
-    known (no hosts); else the address that is. ``foreign`` are addresses at which others listen on
-    the same port: `::` takes IPv4 as well, unless somebody else has that.
+    known (no hosts); else the address that is. A dual-stack `::` is told with 0.0.0.0 beside it.
     """
     own = {_address(host) for host in hosts}
-    others = {_address(host) for host in foreign}
-    has_4 = _covers_4(own) or (ipaddress.IPv6Address("::") in own and not _covers_4(others))
-    has_6 = not own.isdisjoint({_LOOPBACK_6, ipaddress.IPv6Address("::")})
+    has_4, has_6 = (not own.isdisjoint(addresses) for addresses in _LOOPBACKS)
     if not own or (has_4 and has_6):
         return f"http://localhost:{port}"
-    loopbacks = ([_LOOPBACK_4] if has_4 else []) + ([_LOOPBACK_6] if has_6 else [])
-    first = min(loopbacks or own, key=lambda address: (address.version, int(address)))
+    if has_4 or has_6:
+        return f"http://{_in_url(_LOOPBACKS[0 if has_4 else 1][0])}:{port}"
+    first = min(own, key=lambda address: (address.version, int(address)))
     return f"http://{_in_url(first)}:{port}"
-
-
-def _covers_4(addresses: Collection[IPAddress]) -> bool:
-    return not {_LOOPBACK_4, ipaddress.IPv4Address("0.0.0.0")}.isdisjoint(addresses)  # noqa: S104
 
 
 def _address(host: str) -> IPAddress:

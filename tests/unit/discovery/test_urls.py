@@ -88,27 +88,25 @@ def test_other_lines_tell_no_address(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "foreign", "url"),
+    ("hosts", "url"),
     [
-        (["127.0.0.1", "::1"], [], "http://localhost:80"),
-        (["0.0.0.0", "::"], [], "http://localhost:80"),
-        (["::"], [], "http://localhost:80"),
-        ([], [], "http://localhost:80"),
-        (["::"], ["127.0.0.1"], "http://[::1]:80"),
-        (["::"], ["0.0.0.0"], "http://[::1]:80"),
-        (["::"], ["10.0.0.1"], "http://localhost:80"),
-        (["127.0.0.1"], ["::1"], "http://127.0.0.1:80"),
-        (["0.0.0.0"], [], "http://127.0.0.1:80"),
-        (["::ffff:127.0.0.1"], [], "http://127.0.0.1:80"),
-        (["::1"], [], "http://[::1]:80"),
-        (["10.0.0.7", "10.0.0.1"], [], "http://10.0.0.1:80"),
-        (["fe80::1%eth0"], [], "http://[fe80::1]:80"),
+        (["127.0.0.1", "::1"], "http://localhost:80"),
+        (["0.0.0.0", "::"], "http://localhost:80"),
+        (["127.0.0.1", "::"], "http://localhost:80"),
+        ([], "http://localhost:80"),
+        (["::"], "http://[::1]:80"),
+        (["::1"], "http://[::1]:80"),
+        (["127.0.0.1"], "http://127.0.0.1:80"),
+        (["0.0.0.0"], "http://127.0.0.1:80"),
+        (["::ffff:127.0.0.1"], "http://127.0.0.1:80"),
+        (["10.0.0.7", "10.0.0.1"], "http://10.0.0.1:80"),
+        (["fe80::1%eth0"], "http://[fe80::1]:80"),
     ],
 )
 def test_the_host_is_localhost_only_where_both_families_are_its_own(
-    hosts: list[str], foreign: list[str], url: str
+    hosts: list[str], url: str
 ) -> None:
-    assert service_url(80, hosts, foreign) == url
+    assert service_url(80, hosts) == url
 
 
 def test_a_url_has_one_spelling() -> None:
