@@ -1,7 +1,7 @@
 """The life of one service as a pure function: what happened goes in, what to do comes out.
 
 Each state has one function, and each function answers every event. News of a run that is not the
-newest, or that is over, is dropped before any of them is asked. Time comes in as a value.
+newest is dropped before any of them is asked. Time comes in as a value.
 """
 
 from dataclasses import replace
@@ -31,18 +31,17 @@ def step(service: Service, status: Status, event: news.Event, now: float) -> Ste
 
 def _is_stale(status: Status, event: news.Event) -> bool:
     match event:
-        case news.TimerFired(run=run):
-            return run != status.run
         case news.Spawned(run=run):
             # A shim that is connected to anew tells it again.
-            return run != status.run or not status.alive or status.pid is not None
+            return run != status.run or status.pid is not None
         case (
             news.SpawnRefused(run=run)
             | news.BecameHealthy(run=run)
             | news.BecameUnhealthy(run=run)
             | news.Exited(run=run)
+            | news.TimerFired(run=run)
         ):
-            return run != status.run or not status.alive
+            return run != status.run
         case _:
             return False
 
@@ -328,7 +327,7 @@ def _hurry(status: Status, grace_s: float | None, now: float) -> Step:
 
 def _is_down(service: Service, status: Status, event: news.Exited, now: float) -> Step:
     """Decide after a run that was asked to end: by a failure, for a new run, or for good."""
-    if status.wanted and status.ending is not None:
+    if status.ending is not None:
         return ended_for(service, status, event, status.ending, now)
     down, orders = stopped(status, event)
     return next_run(forgiven(down), automatic=False) if status.wanted else (down, orders)
