@@ -6,6 +6,7 @@ from datetime import datetime
 from importlib import import_module
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -151,7 +152,7 @@ class SchedulerClient:
         Raises:
             NotFound: there is none with this id.
         """
-        path = f"/api/conversations/{conversation_id}"
+        path = f"/api/conversations/{quote(conversation_id, safe='')}"
         response = await self._wire.ask(Call("GET", path, is_repeatable=True))
         answer = answer_of(response)
         try:

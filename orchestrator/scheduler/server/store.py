@@ -6,7 +6,7 @@ Callers that come at the same time share a transaction, so fifty of them cost on
 import fcntl
 import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -143,11 +143,7 @@ class Store:
         Raises:
             StoreFailed: with the reason.
         """
-        try:
-            if _identity(self._path) != self._identity:
-                raise StoreFailed("the database file was replaced")
-        except OSError as error:
-            raise StoreFailed(f"the database file is gone: {error.strerror}") from error
+        self._check_identity()
         if self._clock.monotonic() >= self._trusted_until_s:
             await self._perform(statements.check)
 
@@ -167,6 +163,7 @@ class Store:
 
     def _commit(self, batch: list[_Job[object]]) -> None:
         try:
+            self._check_identity()
             self._connection.execute("BEGIN IMMEDIATE")
             for job in batch:
                 job.run(self._connection)
@@ -174,10 +171,19 @@ class Store:
             self._trusted_until_s = self._clock.monotonic() + TRUSTED_S
         except BaseException as error:  # noqa: BLE001 - every waiting caller gets it
             self._trusted_until_s = 0.0
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             for job in batch:
                 job.fail(error)
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
+
+    def _check_identity(self) -> None:
+        # What is written to a file that was deleted is lost, however well it was synced.
+        try:
+            is_ours = _identity(self._path) == self._identity
+        except OSError as error:
+            raise StoreFailed(f"the database file is gone: {error.strerror}") from error
+        if not is_ours:
+            raise StoreFailed("the database file was replaced")
 
     def _take(self) -> None:
         # A lock beside the database: SQLite's own would keep people from looking into it.

@@ -49,12 +49,20 @@ def test_a_locked_store_is_unhealthy_until_it_is_free(
     assert "Traceback" not in scheduler.log()
 
 
-def test_a_store_that_is_gone_is_unhealthy(scheduler: Process, tmp_path: Path) -> None:
+def test_a_store_that_is_gone_is_unhealthy_and_takes_nothing_more(
+    scheduler: Process, client: Caller, tmp_path: Path
+) -> None:
     assert health(scheduler).json() == HEALTHY
     (tmp_path / "scheduler.sqlite").unlink()
     answer = health(scheduler)
     assert answer.status_code == 503
     assert answer.json()["reason"] == "the database file is gone: No such file or directory"
+    arguments = {
+        "conversationText": "x",
+        "scheduledTime": "2031-01-01",
+        "endpoint": "http://127.0.0.1:9/",
+    }
+    assert client.tool("scheduleConversation", **arguments).status_code == 503
     (tmp_path / "scheduler.sqlite").touch()
     assert health(scheduler).json()["reason"] == "the database file was replaced"
 
