@@ -5,8 +5,9 @@ from dataclasses import replace
 from orchestrator.core import actions as order
 from orchestrator.core import events as news
 from orchestrator.core.status import Cause, CauseKind, Health, State, Status
-from orchestrator.core.wording import and_, how_it_ended, how_it_stopped, readable
+from orchestrator.core.wording import and_, how_it_ended, how_it_stopped
 from orchestrator.spec.model import Policy, Service
+from orchestrator.spec.quantities import format_duration
 
 Step = tuple[Status, tuple[order.Action, ...]]
 
@@ -142,9 +143,9 @@ def _given_up(service: Service, status: Status, now: float) -> str | None:
         return None
     recent = sum(now - at <= limit.within_s for at in status.failures)
     if recent > limit.failures:
-        return f"{recent} failures within {readable(limit.within_s)}"
+        return f"{recent} failures within {format_duration(limit.within_s)}"
     if status.never_healthy > limit.failures:
-        never = "became healthy" if service.has_probe else f"lasted {readable(SETTLED_S)}"
+        never = "became healthy" if service.has_probe else f"lasted {format_duration(SETTLED_S)}"
         return f"{status.never_healthy} runs in a row never {never}"
     return None
 

@@ -11,9 +11,9 @@ from orchestrator.core import actions as order
 from orchestrator.core import events as news
 from orchestrator.core.failing import Step, ended, ended_for, forgiven, next_run, refused, stopped
 from orchestrator.core.status import Cause, CauseKind, Health, State, Status
-from orchestrator.core.wording import readable
 from orchestrator.spec.model import Health as Probes
 from orchestrator.spec.model import Service
+from orchestrator.spec.quantities import format_duration
 
 
 def step(service: Service, status: Status, event: news.Event, now: float) -> Step:
@@ -288,7 +288,7 @@ def _end_for(service: Service, status: Status, cause: Cause, now: float) -> Step
 
 def _too_slow(service: Service, status: Status) -> Cause:
     waited_s = (service.health or Probes()).start_timeout_s
-    return Cause(CauseKind.TIMEOUT, f"not healthy within {readable(waited_s)}", status.run)
+    return Cause(CauseKind.TIMEOUT, f"not healthy within {format_duration(waited_s)}", status.run)
 
 
 def _stop(service: Service, status: Status, grace_s: float | None, now: float) -> Step:

@@ -32,7 +32,7 @@ def test_the_sixth_failure_within_two_minutes_is_the_last() -> None:
         life.crash(after_s=2)
     life.end(3, after_s=2)
     assert (life.state, life.kind) == (State.FAILED, "limit")
-    assert life.cause == "gave up: 6 failures within 2 min; the last: exit code 3 after 2 s"
+    assert life.cause == "gave up: 6 failures within 2m; the last: exit code 3 after 2 s"
     assert life.orders == (order.StopProbing(6),)
     assert (life.status.run, life.status.exit_code, life.status.restarts) == (6, 3, 5)
     assert life.status.wanted
@@ -99,7 +99,7 @@ def test_without_a_probe_a_run_that_lasted_a_second_was_well() -> None:
         ending.crash(after_s=0.9)
     ending.end(1, after_s=0.9)
     assert ending.state is State.FAILED
-    assert ending.cause.startswith("gave up: 3 runs in a row never lasted 1 s; the last:")
+    assert ending.cause.startswith("gave up: 3 runs in a row never lasted 1s; the last:")
 
 
 def test_without_a_limit_it_never_gives_up_and_remembers_only_so_much() -> None:

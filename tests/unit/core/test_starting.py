@@ -92,7 +92,7 @@ def test_a_start_that_takes_too_long_is_ended_and_tried_again_as_a_failure() -> 
     )
     life.end(0)
     assert (life.state, life.status.run, life.status.restarts) == (State.STARTING, 2, 1)
-    assert (life.kind, life.cause) == ("timeout", "not healthy within 2 min")
+    assert (life.kind, life.cause) == ("timeout", "not healthy within 2m")
     assert life.status.exit_code == 0
 
 
