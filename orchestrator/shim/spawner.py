@@ -8,8 +8,8 @@ import struct
 import sys
 from _socket import CMSG_SPACE, socket
 
+from orchestrator.shim import files, process, runner, signals, wire
 from orchestrator.shim import main as shim
-from orchestrator.shim import process, runner, signals, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def main(fd: int) -> int:
     signals.set_action(signals.SIGCHLD, signals.SIG_IGN)
     requests = socket(fileno=fd)
     process.close_on_exec(fd)
+    # A collection walks, and so copies, what is shared; nothing here makes cycles.
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -89,7 +90,7 @@ def _leave_word(request: Json) -> None:
     if not folder:
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    fd = os.open(f"{folder}/{PANIC_NAME}", flags, 0o600)
+    fd = files.open_in(f"{folder}/{PANIC_NAME}", flags)
     os.write(fd, traceback.format_exc().encode("utf-8", "replace"))
 
 

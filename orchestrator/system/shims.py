@@ -117,7 +117,11 @@ class Shim:
             return
         *lines, self._read_rest = (self._read_rest + read).split(b"\n")
         for line in lines:
-            self._receive(json.loads(line))
+            try:
+                self._receive(json.loads(line))
+            except Exception as error:  # noqa: BLE001 one bad answer to an event costs no other
+                context = {"message": "an event of a shim was not handled", "exception": error}
+                self._loop.call_exception_handler(context)
 
     def _receive(self, event: dict[str, Any]) -> None:
         if not self._greeting.done():

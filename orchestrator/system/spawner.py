@@ -29,6 +29,8 @@ TRIES = 3
 REQUESTS_AT_ONCE = 8
 OUTPUT_LIMIT_BYTES = 4096
 ANSWER_LIMIT_BYTES = 1 << 16
+# Where a shim that breaks leaves its last words.
+PANIC_NAME = "panic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,9 @@ class Spawner:
             finally:
                 if not shim.hello:
                     await shim.aclose()
-        raise ShimUnreachable(f"cannot start a shim for {request.service!r}: it died at once")
+        where = f"{request.service_dir}/{PANIC_NAME}"
+        problem = f"cannot start a shim for {request.service!r}: it died at once; see {where}"
+        raise ShimUnreachable(problem)
 
     async def run_probe(
         self,

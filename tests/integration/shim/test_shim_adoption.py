@@ -445,6 +445,13 @@ async def test_a_dead_spawner_is_started_again(tmp_path: Path) -> None:
         assert stage.shim.hello["last_run"] == 1
 
 
+async def test_a_shim_that_breaks_leaves_its_last_words(tmp_path: Path) -> None:
+    async with staged(tmp_path, opened=False, failpoints={"no such": "kill"}) as stage:
+        with pytest.raises(ShimUnreachable, match=r"it died at once; see .*/run/web/panic"):
+            await stage.open()
+        assert "no such failpoint" in (stage.service_dir / "panic").read_text()
+
+
 async def test_the_spawner_ends_with_its_supervisor(tmp_path: Path) -> None:
     async with Spawner.start() as spawner:
         who = Identity.of(spawner.pid)

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.system.identity import Stat, read_stat
 from orchestrator.system.tree import children, descendants
-from tests.integration.shim.stage import read_text, staged, until
+from tests.integration.shim.stage import read_text, stage_request, staged, until
 
 pytestmark = pytest.mark.anyio
 
@@ -212,3 +212,21 @@ async def test_an_exit_held_by_a_debugger_is_said_and_reported_later(tmp_path: P
             leave.set()
             await anyio.to_thread.run_sync(thread.join)
         assert (await stage.ended())["signal"] == 9
+
+
+async def test_many_shims_are_asked_for_at_once(tmp_path: Path) -> None:
+    async with staged(tmp_path, opened=False) as stage:
+        shims = []
+
+        async def one(number: int) -> None:
+            request = stage_request(tmp_path, f"s{number}")
+            shims.append(await stage.spawner.shim(request, lambda _: None))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(60):
+                tasks.start_soon(one, number)
+        assert len({shim.pid for shim in shims}) == 60
+        for shim in shims:
+            shim.send({"op": "quit"})
+        for shim in shims:
+            await shim.closed.wait()
