@@ -1,17 +1,21 @@
 """Which stack a command is about, and where it keeps its files."""
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.control.client import ControlClient
 from orchestrator.errors import OrchestratorError, SpecError
+
+if TYPE_CHECKING:
+    from orchestrator.control.client import ControlClient
 
 _NAMES = ("services.yaml", "services.yml")
 
@@ -43,19 +47,30 @@ class Stack:
         return self.file.parent
 
     @property
-    def client(self) -> ControlClient:
+    def client(self) -> "ControlClient":
         """A client of the stack's supervisor."""
+        from orchestrator.control.client import ControlClient
+
         return ControlClient(self.runtime_dir)
 
-    def ensure(self) -> None:
-        """Make the folders, this user's alone, and note which runtime folder is in use.
+    def ensure(self) -> "Stack":
+        """Make the folders, this user's alone, and return the stack with the runtime folder in use.
+
+        The first one to need it decides which folder that is; XDG_RUNTIME_DIR differs between
+        terminals, and two `up` at once must not each have their own.
 
         Raises:
             OrchestratorError: a folder belongs to somebody else, or can't be made.
         """
-        for folder in (self.state_dir, self.runtime_dir, self.state_dir / "locks"):
+        for folder in (self.state_dir, self.state_dir / "locks"):
             _make_private(folder)
-        (self.state_dir / "runtime").write_text(str(self.runtime_dir), encoding="utf-8")
+        with _alone(self.state_dir / "runtime.lock"):
+            used = noted_runtime(self.state_dir)
+            runtime_dir = used if used is not None and used.is_dir() else self.runtime_dir
+            _make_private(runtime_dir)
+            if runtime_dir != used:
+                _note_runtime(self.state_dir, runtime_dir)
+        return replace(self, runtime_dir=runtime_dir)
 
 
 def options_of(context: click.Context) -> Options:
@@ -73,19 +88,23 @@ def locate(context: click.Context) -> Stack:
         SpecError: there is no services.yaml, and no stack that was started from here.
     """
     options = options_of(context)
-    home = states_home(options.environ)
     if options.file is not None:
-        return _of_file(options.file, options.environ)
+        stack = _of_file(options.file, options.environ)
+        if not stack.file.is_file() and not stack.log_files:
+            raise SpecError(f"there is no file {options.file}")
+        return stack
     start = Path.cwd()
+    started: Mapping[Path, Path] | None = None
     for folder in (start, *start.parents):
         for name in _NAMES:
             if (folder / name).is_file():
                 return _of_file(folder / name, options.environ)
-        started = _started_from(folder, home)
-        if started is not None:
-            return _of_file(started, options.environ)
+        started = _started_stacks(states_home(options.environ)) if started is None else started
+        if folder in started:
+            return _of_file(started[folder], options.environ)
     raise SpecError(
-        f"no services.yaml in {start} or a folder above it; `orchestrator init` writes a first one"
+        f"no {_NAMES[0]} (nor {_NAMES[1]}) in {start} or a folder above it; "
+        "`orchestrator init` writes a first one, -f and -C name another place"
     )
 
 
@@ -124,12 +143,18 @@ def read_plan(state_dir: Path) -> Mapping[str, object]:
     return plan if isinstance(plan, dict) else {}
 
 
-def _runtime_dir(state_dir: Path, environ: Mapping[str, str]) -> Path:
-    """Return the runtime folder in use: XDG_RUNTIME_DIR differs between terminals."""
+def noted_runtime(state_dir: Path) -> Path | None:
+    """Return the runtime folder that a stack was last started with; None if it never was."""
     try:
-        used = Path((state_dir / "runtime").read_text(encoding="utf-8"))
+        noted = (state_dir / "runtime").read_text(encoding="utf-8").strip()
     except OSError:
-        used = None
+        return None
+    return Path(noted) if noted else None
+
+
+def _runtime_dir(state_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return the runtime folder in use, else where it will be."""
+    used = noted_runtime(state_dir)
     if used is not None and used.is_dir():
         return used
     base = environ.get("XDG_RUNTIME_DIR")
@@ -138,15 +163,38 @@ def _runtime_dir(state_dir: Path, environ: Mapping[str, str]) -> Path:
     return state_dir / "run"
 
 
-def _started_from(folder: Path, home: Path) -> Path | None:
-    """Return the services.yaml of a stack whose file is gone, but which was started from here."""
-    if not home.is_dir():
-        return None
-    for name in _NAMES:
-        file = folder / name
-        if (home / stack_id(file) / "plan.json").is_file():
-            return file
-    return None
+def _note_runtime(state_dir: Path, runtime_dir: Path) -> None:
+    """Write it whole: others read it at any time."""
+    temp = state_dir / f"runtime.{os.getpid()}.new"
+    temp.write_text(str(runtime_dir), encoding="utf-8")
+    temp.replace(state_dir / "runtime")
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Be the only one inside the block; the others come after it."""
+    import fcntl
+
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _started_stacks(home: Path) -> dict[Path, Path]:
+    """Return the files of all stacks that were ever started, by the folder they count from."""
+    found = {}
+    try:
+        state_dirs = sorted(home.iterdir())
+    except OSError:
+        return {}
+    for state_dir in state_dirs:
+        plan = read_plan(state_dir)
+        if plan.get("root") and plan.get("file"):
+            found[Path(str(plan["root"]))] = Path(str(plan["file"]))
+    return found
 
 
 def _make_private(folder: Path) -> None:

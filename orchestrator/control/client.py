@@ -1,24 +1,36 @@
 """The only way in for every face: HTTP on the stack's unix socket, with the standard library."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
 import queue
+import select
 import socket
+import stat
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from orchestrator.control.wire import PROTOCOL, from_wire
-from orchestrator.errors import ControlError, NotRunning, ProtocolMismatch
+from orchestrator.errors import ControlError, NotRunning, OrchestratorError, ProtocolMismatch
 
 Message = dict[str, Any]
 
 _STREAM_SILENCE_S = 40.0
 """The supervisor ticks every 15 s: a stream that is silent for longer has nobody at its end."""
+
+
+class Leaderless(ControlError):
+    """The supervisor is gone, and services run on without it."""
+
+
+class Unresponsive(ControlError):
+    """A supervisor is there and does not answer in time: it is stopped, hung or overloaded."""
 
 
 class ControlClient:
@@ -27,31 +39,28 @@ class ControlClient:
     def __init__(self, runtime_dir: Path, timeout_s: float = 5.0) -> None:
         self._runtime_dir = runtime_dir
         self._timeout_s = timeout_s
+        self._pid: int | None = None
 
     def stack(self) -> Message:
         """Return the stack and its services as they are now.
 
         Raises:
             NotRunning: there is no supervisor, and nothing it could have left.
-            ControlError: it does not answer, or services run without one.
+            Leaderless: services run without one.
+            Unresponsive: it does not answer.
+            ControlError: what answers makes no sense.
         """
         return self._ask("GET", "/v1/stack", None, self._timeout_s)
 
     def post(self, path: str, body: Message, timeout_s: float | None = None) -> Message:
-        """Ask for a change and return the answer; waits at most ``timeout_s``, None for ever.
+        """Ask for a change and return the answer; waits at most ``timeout_s``.
+
+        None waits for as long as it takes, and as long as the supervisor answers other questions.
 
         Raises:
             OrchestratorError: the very error that the supervisor raised.
         """
         return self._ask("POST", path, body, timeout_s)
-
-    def answers(self) -> bool:
-        """Return whether a supervisor answers."""
-        try:
-            self.stack()
-        except ControlError:
-            return False
-        return True
 
     @contextlib.contextmanager
     def events(self) -> Iterator["Events"]:
@@ -59,54 +68,86 @@ class ControlClient:
 
         Raises:
             NotRunning: there is no supervisor, and nothing it could have left.
-            ControlError: it does not answer, or services run without one.
+            Leaderless: services run without one.
+            Unresponsive: it does not answer.
+            ControlError: what answers makes no sense.
         """
         connection = self._connect(self._timeout_s)
+        # The answer takes the socket over; this is to wake who reads from it.
+        own = connection.sock
         try:
-            answer = self._request(connection, "GET", "/v1/events", None)
-            if connection.sock is not None:
-                connection.sock.settimeout(_STREAM_SILENCE_S)
-            yield Events(answer)
+            answer = self._request(connection, "GET", "/v1/events", None, self._timeout_s)
+            own.settimeout(_STREAM_SILENCE_S)
+            events = Events(answer)
+            try:
+                yield events
+            finally:
+                with contextlib.suppress(OSError):
+                    own.shutdown(socket.SHUT_RDWR)
+                events.close()
         finally:
-            _cut(connection)
+            connection.close()
+            own.close()
 
     def _ask(
         self, method: str, path: str, body: Message | None, timeout_s: float | None
     ) -> Message:
-        connection = self._connect(timeout_s)
+        connection = self._connect(self._timeout_s)
         try:
-            answer = self._request(connection, method, path, body)
-            value: Message = json.loads(answer.read())
+            answer = self._request(connection, method, path, body, timeout_s, patient=True)
+            value = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._silence(error) from error
         finally:
             connection.close()
+        if not isinstance(value, dict):
+            raise ControlError(f"the supervisor answered {path} with something else than an object")
         if answer.status >= http.client.BAD_REQUEST:
             raise from_wire(value)
-        theirs = value.get("protocol", PROTOCOL)
-        if theirs != PROTOCOL:
-            raise ProtocolMismatch(
-                f"the running supervisor speaks protocol {theirs}, this program {PROTOCOL}; "
-                "use the program that started it, or `down` and `up` with this one",
-                PROTOCOL,
-                theirs,
-            )
+        _check_protocol(value)
         return value
 
     def _request(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Message | None
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Message | None,
+        timeout_s: float | None,
+        *,
+        patient: bool = False,
     ) -> http.client.HTTPResponse:
         content = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, content, {"Content-Type": "application/json"})
+            if patient:
+                self._await_answer(connection.sock, timeout_s)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self._silence(error) from error
 
-    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+    def _await_answer(self, connection: socket.socket, timeout_s: float | None) -> None:
+        """Wait for the first byte. What takes long (a stop) is no silence while others are heard.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            Unresponsive: nobody is answered any more.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = None if deadline is None else deadline - time.monotonic()
+            look_s = self._timeout_s if left_s is None else min(left_s, self._timeout_s)
+            if select.select([connection], [], [], max(0.0, look_s))[0]:
+                return
+            if left_s is not None and left_s <= look_s:
+                raise TimeoutError
+            self.stack()
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("localhost", timeout=timeout_s)
         try:
             connection.sock = connect(self._runtime_dir, "control.sock", timeout_s)
+            self._pid = peer_pid(connection.sock)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise self._nobody() from error
         except OSError as error:
@@ -118,17 +159,22 @@ class ControlClient:
         if not left:
             return NotRunning("no stack is running here; `orchestrator up` starts it")
         names = ", ".join(left)
-        return ControlError(
+        return Leaderless(
             f"the supervisor is gone, but services run on: {names}; "
             "`orchestrator up` takes them over, `orchestrator down` ends them"
         )
 
-    def _silence(self, error: Exception) -> ControlError:
-        if isinstance(error, TimeoutError):
-            return ControlError(
-                f"the supervisor does not answer within {self._timeout_s:g} s; it may be stopped "
-                "or hung. Its services run on; killed with -9, `orchestrator up` takes them over"
+    def _silence(self, error: Exception) -> OrchestratorError:
+        if isinstance(error, TimeoutError | BlockingIOError):
+            who = f"the supervisor (pid {self._pid})" if self._pid else "the supervisor"
+            kill = f"kill -9 {self._pid}" if self._pid else "killed with -9"
+            return Unresponsive(
+                f"{who} does not answer; it may be stopped or hung, its services run on\n"
+                f"  `{kill}` ends it and nothing else; `orchestrator up` then takes them over, "
+                "`orchestrator down` ends them"
             )
+        if isinstance(error, PermissionError):
+            return ControlError(f"cannot ask the supervisor: {error.strerror or error}")
         return ControlError(f"the supervisor broke off: {str(error) or type(error).__name__}")
 
 
@@ -139,7 +185,13 @@ class Events:
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._answer = answer
         self.ended = False
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Let go of the stream, once nothing more can come from it."""
+        self._reader.join(1.0)
+        self._answer.close()
 
     def next(self, timeout_s: float | None = None) -> Message | None:
         """Return the next message; None when none came in time, or none will (``ended``)."""
@@ -171,10 +223,11 @@ def connect(folder: Path, name: str, timeout_s: float | None) -> socket.socket:
     Raises:
         OSError: nobody listens there, or somebody else does.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout_s)
     folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        _check_folder(folder, folder_fd)
+        connection.settimeout(timeout_s)
         by_descriptor = f"/proc/self/fd/{folder_fd}"
         place = by_descriptor if os.path.isdir(by_descriptor) else str(folder)  # noqa: PTH112
         connection.connect(f"{place}/{name}")
@@ -201,17 +254,41 @@ def living_shims(runtime_dir: Path) -> list[str]:
     return found
 
 
+def peer_pid(connection: socket.socket) -> int | None:
+    """Return the process that listens at the other end; None where the system does not tell."""
+    return _credentials(connection)[0] or None
+
+
+def _check_protocol(value: Message) -> None:
+    theirs = value.get("protocol", PROTOCOL)
+    if theirs != PROTOCOL:
+        raise ProtocolMismatch(
+            f"the running supervisor speaks protocol {theirs}, this program {PROTOCOL}; "
+            "use the program that started it, or `down` and `up` with this one",
+            PROTOCOL,
+            theirs,
+        )
+
+
+def _check_folder(folder: Path, fd: int) -> None:
+    """Refuse a folder in which others than this user and root could put a socket of theirs."""
+    found = os.fstat(fd)
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise PermissionError(errno.EPERM, f"{folder} belongs to user {found.st_uid}")
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise PermissionError(errno.EPERM, f"others may write to {folder}")
+
+
 def _check_peer(connection: socket.socket) -> None:
+    uid = _credentials(connection)[1]
+    if uid not in {os.geteuid(), 0}:
+        raise PermissionError(errno.EPERM, f"the socket belongs to user {uid}")
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int]:
+    """Return pid and user of the other end; 0 and this user where the system does not tell."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return
+        return 0, os.geteuid()
     size = struct.calcsize("3i")
-    peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    if peer[1] not in {os.geteuid(), 0}:
-        raise PermissionError(f"the socket belongs to user {peer[1]}")
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with contextlib.suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
-    connection.close()
+    found = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return found[0], found[1]

@@ -28,7 +28,9 @@ def from_wire(value: Mapping[str, Any]) -> OrchestratorError:
     """Return the error that a JSON value stands for; an unknown kind is an OrchestratorError."""
     kind = kinds().get(str(value.get("kind")), OrchestratorError)
     known = {one.name for one in fields(kind)}
-    return kind(**{name: _restored(name, one) for name, one in value.items() if name in known})
+    values = {name: _restored(name, one) for name, one in value.items() if name in known}
+    values.setdefault("message", "the supervisor refused, and did not say why")
+    return kind(**values)
 
 
 def _restored(name: str, value: Any) -> Any:  # noqa: ANN401  JSON is anything
