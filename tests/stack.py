@@ -10,16 +10,32 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
+from tests.processes import (
+    STEP_S,
+    all_pids,
+    ancestors,
+    children_of,
+    cwd_of,
+    environ_of,
+    free_port,
+    holders,
+    inodes,
+    is_alive,
+    lock_owner,
+    stat_of,
+    wait_until,
+)
+
+__all__ = ["Ran", "Stack", "evil", "free_port", "is_alive", "stack", "wait_until"]
+
 EVIL = Path(__file__).parent / "evil.py"
-STEP_S = 0.01
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,36 +52,8 @@ def evil(*words: object) -> list[str]:
     return [sys.executable, "-S", str(EVIL), *(str(word) for word in words)]
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(look: Callable[[], T], within_s: float = 5.0, what: str = "") -> T:
-    """Return the first true answer of ``look``; fail when there is none in time."""
-    deadline = time.monotonic() + within_s
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s} s: {what or look}")
-        time.sleep(STEP_S)
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process exists and is no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
 class Stack:
-    """One services.yaml in a folder of its own, with its own state and runtime folders."""
+    """One services.yaml in a folder of its own, with its own home, state and runtime folders."""
 
     def __init__(self, folder: Path, services: Mapping[str, Any], **keys: Any) -> None:
         self.folder = folder
@@ -73,11 +61,14 @@ class Stack:
         self.environ = {
             name: value for name, value in os.environ.items() if not name.startswith("ORCH_")
         } | {
+            "HOME": str(folder / "home"),
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "PYTHONWARNINGS": "default",
         }
-        folder.mkdir(parents=True, exist_ok=True)
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._hands: set[tuple[int, int]] = set()
+        (folder / "home").mkdir(parents=True, exist_ok=True)
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         self.write(services, **keys)
 
@@ -100,15 +91,18 @@ class Stack:
     def runtime_dir(self) -> Path:
         return self.folder / "run" / "orchestrator" / self.id
 
-    def log(self, name: str) -> bytes:
-        """Return what the service wrote, over all segments."""
+    def segments(self, name: str) -> list[Path]:
+        """Return the service's log files, the rotated ones first, in their order."""
         folder = self.folder / "logs"
         rotated = sorted(
             folder.glob(f"{name}.[0-9]*.log"), key=lambda path: int(path.name.split(".")[-2])
         )
         current = folder / f"{name}.log"
-        parts = [*rotated, *([current] if current.exists() else [])]
-        return b"".join(path.read_bytes() for path in parts)
+        return [*rotated, *([current] if current.exists() else [])]
+
+    def log(self, name: str) -> bytes:
+        """Return what the service wrote, over all segments."""
+        return b"".join(path.read_bytes() for path in self.segments(name))
 
     # The program.
 
@@ -133,13 +127,14 @@ class Stack:
         )
 
     def start(self, *words: object, **keys: Any) -> "subprocess.Popen[bytes]":
-        """Start a command of the program and return it running; ended with the test."""
-        return subprocess.Popen(
+        """Start a command of the program and return it running; ended with the stack."""
+        started: subprocess.Popen[bytes] = subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
-            env=self.environ,
-            **({"stdin": subprocess.DEVNULL} | keys),
+            **({"stdin": subprocess.DEVNULL, "env": self.environ} | keys),
         )
+        self._started.append(started)
+        return started
 
     def up(self, *words: object, code: int = 0, **environ: str) -> Ran:
         """`up -d`, which must end with ``code``."""
@@ -149,9 +144,16 @@ class Stack:
 
     def down(self, *words: object) -> Ran:
         """`down`, which must succeed."""
+        self._note_hands()
         ran = self.run("down", *words)
         assert ran.code == 0, ran
         return ran
+
+    def ps(self, *words: object) -> dict[str, dict[str, Any]]:
+        """Return what `ps -a --format json` prints, by service."""
+        ran = self.run("ps", "-a", "--format", "json", *words)
+        assert ran.code == 0, ran
+        return {item["name"]: item for item in json.loads(ran.out)["services"]}
 
     # What is seen.
 
@@ -162,6 +164,7 @@ class Stack:
         connection.sock.settimeout(5)
         folder = os.open(self.runtime_dir, os.O_RDONLY)
         try:
+            # By the folder's descriptor: a socket's path may have 107 bytes, pytest's are longer.
             connection.sock.connect(f"/proc/self/fd/{folder}/control.sock")
             connection.request("GET", "/v1/stack")
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
@@ -198,12 +201,15 @@ class Stack:
         """Return once the service has written ``text``."""
         wait_until(lambda: text in self.log(name), within_s, f"{text!r} in the log of {name}")
 
+    # Who lives.
+
     @property
     def supervisor_pid(self) -> int:
         return int(self.snapshot()["pid"])
 
     def kill_supervisor(self) -> None:
         """KILL the supervisor, and see it dead."""
+        self._note_hands()
         pid = self.supervisor_pid
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_alive(pid), what="the supervisor's end")
@@ -211,60 +217,67 @@ class Stack:
     def shim_pids(self) -> dict[int, str]:
         """Return the pids of this stack's shims, with their services."""
         found = {}
-        for folder in _folders(self.state_dir / "locks"):
-            for pid in _lock_holders(folder):
-                found[pid] = folder.stem
+        for path in (self.state_dir / "locks").glob("*.lock"):
+            owner = lock_owner(path)
+            if owner is not None and is_alive(owner):
+                found[owner] = path.stem
         return found
+
+    def supervisor_pids(self) -> set[int]:
+        """Return who holds the stack's lock file: the supervisor, and an `up` that becomes it."""
+        return holders(inodes([self.state_dir / "stack.lock"]))
 
     def cookie_pids(self) -> dict[int, str]:
         """Return every process that carries a cookie of this stack, with the cookie."""
-        wanted, found = f"ORCH_COOKIE={self.id}/".encode(), {}
-        for pid in _all_pids():
-            with contextlib.suppress(OSError):
-                environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                for word in environ:
-                    if word.startswith(wanted):
-                        found[pid] = word.decode().partition("=")[2]
-        return found
+        cookies = ((pid, environ_of(pid).get("ORCH_COOKIE", "")) for pid in all_pids())
+        return {pid: cookie for pid, cookie in cookies if cookie.startswith(f"{self.id}/")}
 
     def fifo_pids(self) -> set[int]:
         """Return every process that holds an output pipe of this stack."""
-        inodes = set()
-        for path in _folders(self.runtime_dir):
-            with contextlib.suppress(OSError):
-                found = (path / "out").stat()
-                inodes.add((found.st_dev, found.st_ino))
-        return {pid for pid in _all_pids() if _holds(pid, inodes)} if inodes else set()
+        return holders(inodes(self.runtime_dir.glob("*/out")))
+
+    def survivors(self) -> set[int]:
+        """Return the pids of all that lives of this stack: services, shims, supervisor, spawner."""
+        pids = {*self.shim_pids(), *self.cookie_pids(), *self.fifo_pids()}
+        pids |= self.supervisor_pids() | self._living_hands()
+        return {pid for pid in pids if is_alive(pid)} - ancestors(os.getpid())
+
+    def _note_hands(self) -> None:
+        """Remember the supervisor's children: its spawner belongs to nobody once it is dead."""
+        children = children_of(self.supervisor_pids() - ancestors(os.getpid()))
+        self._hands |= {child.identity for child in children}
+
+    def _living_hands(self) -> set[int]:
+        found = (stat_of(pid) for pid, _ in self._hands)
+        return {one.pid for one in found if one is not None and one.identity in self._hands}
+
+    def _relatives(self) -> set[int]:
+        """Return whatever was started from here, however it is hidden: by environment and folder."""
+        folder, home = str(self.folder), self.environ["HOME"]
+        found = set()
+        for pid in all_pids():
+            cwd = cwd_of(pid)
+            if cwd == folder or cwd.startswith(folder + "/") or environ_of(pid).get("HOME") == home:
+                found.add(pid)
+        return found - ancestors(os.getpid())
 
     # The end.
 
     def destroy(self) -> None:
         """End whatever lives of this stack, by pid, however broken it is."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+            self._note_hands()
             self.run("down", "-t", "0", within_s=15)
-        for _ in range(50):
-            left = self.survivors()
-            if not left:
-                return
+        for started in self._started:
+            started.kill()
+            started.wait()
+        deadline = time.monotonic() + 10
+        while left := {pid for pid in self.survivors() | self._relatives() if is_alive(pid)}:
+            assert time.monotonic() < deadline, f"cannot end {left}"
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(STEP_S)
-
-    def survivors(self) -> set[int]:
-        """Return the pids of all that lives of this stack: services, shims, supervisor."""
-        pids = {*self.shim_pids(), *self.cookie_pids(), *self.fifo_pids()}
-        pids |= self._supervisors()
-        return {pid for pid in pids if is_alive(pid) and pid != os.getpid()}
-
-
-    def _supervisors(self) -> set[int]:
-        """Return the supervisor's pid as its lock tells, if it is one."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            pid = int(json.loads((self.state_dir / "stack.lock").read_text())["pid"])
-            if b"orchestrator" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return {pid}
-        return set()
 
 
 @contextlib.contextmanager
@@ -275,38 +288,3 @@ def stack(folder: Path, services: Mapping[str, Any], **keys: Any) -> Iterator[St
         yield made
     finally:
         made.destroy()
-
-
-def _folders(path: Path) -> Sequence[Path]:
-    try:
-        return sorted(path.iterdir())
-    except OSError:
-        return ()
-
-
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _lock_holders(path: Path) -> list[int]:
-    """Return who holds a flock on the file; /proc/locks tells, taking it would disturb."""
-    try:
-        inode = path.stat().st_ino
-    except OSError:
-        return []
-    holders = []
-    for line in Path("/proc/locks").read_text().splitlines():
-        words = line.split()
-        if "FLOCK" in words and words[-3].endswith(f":{inode}"):
-            holders.append(int(words[-4]))
-    return holders
-
-
-def _holds(pid: int, inodes: set[tuple[int, int]]) -> bool:
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                found = os.stat(f"/proc/{pid}/fd/{fd}")
-                if (found.st_dev, found.st_ino) in inodes:
-                    return True
-    return False

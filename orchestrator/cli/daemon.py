@@ -172,15 +172,22 @@ def _be_supervisor(
         os.pwrite(lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)
         anyio.run(_supervise, stack, project, tuple(services), no_deps, environ, writer)
         code = 0
-    except OrchestratorError as error:
-        _say(writer, json.dumps(to_wire(error)[1]).encode())
-    except BaseException as error:
-        logger.exception("the supervisor ended")
-        problem = OrchestratorError(f"the supervisor ended: {type(error).__name__}: {error}")
-        _say(writer, json.dumps(to_wire(problem)[1]).encode())
+    except BaseException as error:  # noqa: BLE001  a process of its own ends here, and says why
+        _say(writer, json.dumps(to_wire(_told(error))[1]).encode())
     finally:
         logging.shutdown()
         os._exit(code)
+
+
+def _told(error: BaseException) -> OrchestratorError:
+    """Return what the caller is told: the first error that is one of ours, else that we broke."""
+    leaf = error
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    if isinstance(leaf, OrchestratorError):
+        return leaf
+    logger.error("the supervisor ended", exc_info=error)
+    return OrchestratorError(f"the supervisor ended: {type(leaf).__name__}: {leaf}")
 
 
 def _let_go(root_dir: Path, keep: set[int]) -> None:
@@ -247,7 +254,7 @@ async def _supervise(
         environ=environ,
         secrets=secrets,
         python=sys.executable,
-        tiers=_tiers(environ),
+        tiers=switched_off(environ),
         failpoints=_failpoints(environ),
     )
     rng = random.Random()  # noqa: S311
@@ -316,7 +323,7 @@ def _write_private(path: Path, content: bytes) -> None:
     temp.replace(path)
 
 
-def _tiers(environ: Mapping[str, str]) -> dict[str, bool]:
+def switched_off(environ: Mapping[str, str]) -> dict[str, bool]:
     """Return the fast paths that ORCH_DISABLE (`splice,pidfd,…`) switches off."""
     return {name: False for name in environ.get("ORCH_DISABLE", "").split(",") if name}
 

@@ -111,9 +111,7 @@ def command(
     if form == "raw":
         _raw(logs, query, follow=follow)
         return
-    show = _shower(
-        context, stack, logs, form, Look(_colour(context), timestamps, not no_log_prefix)
-    )
+    show = _shower(stack, logs, form, Look(_colour(context), timestamps, not no_log_prefix))
     ends = {name: Log(one).end() for name, one in logs.items()}
     for item in read(logs, query):
         show(item)

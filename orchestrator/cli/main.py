@@ -36,6 +36,14 @@ COMMANDS = {
 class Commands(click.Group):
     """Loads a command's module when the command is used: `--help` and `ps` stay quick."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; whoever reads its output may go away."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click would make this an exit code of 1.
+            raise ReaderGone from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """Return the commands in the order of the manual."""
         return list(COMMANDS)
@@ -103,6 +111,10 @@ def cli(
     )
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has seen enough."""
+
+
 class Terminated(BaseException):
     """SIGTERM or a hang-up reached us."""
 
@@ -132,8 +144,8 @@ def run(words: list[str]) -> int:
         return 130
     except Terminated:
         return 143
-    except BrokenPipeError:
-        # Whoever read us has seen enough. Python would complain again when it flushes at exit.
+    except (BrokenPipeError, ReaderGone):
+        # Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0

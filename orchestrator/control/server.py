@@ -42,6 +42,14 @@ class _Asked(BaseModel):
     grace_s: float | None = None
 
 
+class _Unreadable(Exception):
+    """A request that is none; ``status`` is the HTTP status of the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def application(stack: Stack) -> Starlette:
     """Return the API of one stack as an ASGI application."""
     supervisor, operations = stack.supervisor, stack.operations
@@ -104,7 +112,12 @@ def application(stack: Stack) -> Starlette:
             Route("/v1/kill", kill, methods=["POST"]),
             Route("/v1/publish", publish, methods=["POST"]),
         ],
-        exception_handlers={OrchestratorError: _refuse, Exception: _apologise},
+        exception_handlers={
+            OrchestratorError: _refuse,
+            _Unreadable: _reject,
+            ClientDisconnect: _reject,
+            Exception: _apologise,
+        },
     )
 
 
@@ -130,17 +143,19 @@ def _line(message: dict[str, Any]) -> bytes:
 
 async def _read(request: Request) -> _Asked:
     body = b""
-    with anyio.fail_after(_REQUEST_S):
+    with anyio.move_on_after(_REQUEST_S) as scope:
         async for chunk in request.stream():
             body += chunk
             if len(body) > _MAX_BODY_BYTES:
-                raise OrchestratorError("the request is larger than 1 MiB")
+                raise _Unreadable(413, "the request is larger than 1 MiB")
+    if scope.cancelled_caught:
+        raise _Unreadable(408, "the request was not finished in time")
     try:
         return _Asked.model_validate_json(body or b"{}")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise OrchestratorError(f"cannot read the request: {place}: {first['msg']}") from error
+        raise _Unreadable(400, f"cannot read the request: {place} {first['msg']}") from error
 
 
 async def _refuse(request: Request, error: Exception) -> Response:  # noqa: ARG001
@@ -150,9 +165,12 @@ async def _refuse(request: Request, error: Exception) -> Response:  # noqa: ARG0
     return JSONResponse(value, status)
 
 
+async def _reject(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    status = error.status if isinstance(error, _Unreadable) else 400
+    return JSONResponse({"kind": "error", "message": str(error)}, status)
+
+
 async def _apologise(request: Request, error: Exception) -> Response:
-    if isinstance(error, ClientDisconnect | TimeoutError):
-        return JSONResponse({"kind": "error", "message": "the request was not finished"}, 408)
     logger.error("cannot answer %s", request.url.path, exc_info=error)
     return JSONResponse({"kind": "error", "message": "the supervisor made a mistake"}, 500)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.logs.index import Index
-from orchestrator.logs.lines import RawLine, Splitter
+from orchestrator.logs.lines import RawLine, Splitter, feed_runs
 from orchestrator.logs.query import Item, event_of, line_of
 from orchestrator.logs.segments import Log
 
@@ -51,7 +51,9 @@ class _One:
                 self._index.refresh()
             read += len(data)
             self._at = begin + len(data)
-            yield from self._with_marks(self._splitter.feed(begin, data))
+            yield from self._with_marks(
+                feed_runs(self._splitter, begin, data, self._index.starts())
+            )
         if read == 0:
             self._index.refresh()
         if read < _MAX_BYTES:

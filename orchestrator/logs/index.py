@@ -79,6 +79,10 @@ class Index:
             if kind != Kind.DATA and kind <= max(Kind):
                 yield self._record(number)
 
+    def starts(self) -> list[int]:
+        """Return the offsets at which runs begin, in order."""
+        return [one.offset for one in self.marks() if one.kind is Kind.START]
+
     def wall_at(self, offset: int) -> float | None:
         """Return when the byte at ``offset`` arrived; None where nothing is known of it."""
         number = bisect.bisect_right(range(len(self)), offset, key=self._offset_of) - 1

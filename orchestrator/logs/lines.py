@@ -1,6 +1,7 @@
 """Bytes of a log as lines."""
 
-from collections.abc import Iterator
+import bisect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.logs.segments import Log, chunks
@@ -67,12 +68,31 @@ class Splitter:
         self._rest_at += len(text)
 
 
-def lines(log: Log, begin: int, end: int) -> Iterator[RawLine]:
-    """Yield the lines between two offsets; the last one also without a line end."""
+def lines(log: Log, begin: int, end: int, starts: Sequence[int] = ()) -> Iterator[RawLine]:
+    """Yield the lines between two offsets; the last one also without a line end.
+
+    ``starts`` are the offsets at which runs begin: a line never goes over one.
+    """
     splitter = Splitter()
     for offset, data in chunks(log, begin, end):
-        yield from splitter.feed(offset, data)
+        yield from feed_runs(splitter, offset, data, starts)
     yield from splitter.flush()
+
+
+def feed_runs(
+    splitter: Splitter, offset: int, data: bytes, starts: Sequence[int]
+) -> Iterator[RawLine]:
+    """Feed bytes so that the last words of a run are not glued to the first of the next."""
+    at = offset
+    for start in starts[bisect.bisect_left(starts, offset) :]:
+        if start > offset + len(data):
+            break
+        if start > at:
+            yield from splitter.feed(at, data[at - offset : start - offset])
+            at = start
+        yield from splitter.flush()
+    if at < offset + len(data):
+        yield from splitter.feed(at, data[at - offset :])
 
 
 def newest(log: Log, count: int, begin: int, end: int) -> int:

@@ -74,7 +74,7 @@ def one_service(name: str, log: Log, query: Query) -> Iterator[Item]:
         return
     if query.count is not None:
         begin = newest(log, query.count, begin, end)
-    yield from with_events(name, index, lines(log, begin, end), begin, end)
+    yield from with_events(name, index, lines(log, begin, end, index.starts()), begin, end)
 
 
 def with_events(
@@ -139,7 +139,7 @@ def _matching(
     name: str, log: Log, index: Index, begin: int, end: int, query: Query
 ) -> Iterator[Item]:
     pattern = query.pattern
-    for line in lines(log, begin, end):
+    for line in lines(log, begin, end, index.starts()):
         if pattern is None or pattern.search(line.text.decode("utf-8", "replace")):
             yield line_of(name, index, line)
 

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from orchestrator.core import events as news
 from orchestrator.core.status import State, Status
 from orchestrator.errors import OrchestratorError
-from orchestrator.spec.launch import Launch, launch
+from orchestrator.spec.launch import Chosen, Launch, launch
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import LiveRun, Unit
 from orchestrator.system import ports
@@ -85,11 +85,11 @@ class Shepherd:
             OrchestratorError: something it needs is not there (yet).
         """
         supervisor = self._supervisor
-        unit.chosen = choose(supervisor.project, unit.service, self._around.environ)
+        chosen = self.choose(unit)
         return launch(
             supervisor.project,
             unit.service,
-            unit.chosen,
+            chosen,
             environ=self._around.environ,
             port=unit.port,
             secrets=self._around.secrets,
@@ -102,6 +102,15 @@ class Shepherd:
             state_dir=str(supervisor.places.state_dir),
             cookie=f"{supervisor.places.stack_id}/{unit.name}/{run}",
         )
+
+    def choose(self, unit: Unit) -> Chosen:
+        """Note which alternative of its `run` the unit takes.
+
+        Raises:
+            ProgramMissing: none of them is met.
+        """
+        unit.chosen = choose(self._supervisor.project, unit.service, self._around.environ)
+        return unit.chosen
 
     def terminate(self, unit: Unit, run: int) -> None:
         """Send the stop signal; a shim that does not confirm is passed over."""

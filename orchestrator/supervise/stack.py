@@ -151,7 +151,12 @@ async def running(
         redactor = Redactor(tuple(around.secrets.values()))
         stack = Stack(supervisor, shepherd, publication, redactor.text, signature(project.file))
         listeners = Listeners(clock)
-        readiness = Readiness(supervisor, shepherd, spawner, listeners, rng, tasks, stack.show)
+
+        def show(unit: Unit, text: str) -> None:
+            stack.show(unit, text)
+            publication.note(unit)
+
+        readiness = Readiness(supervisor, shepherd, spawner, listeners, rng, tasks, show)
         await _take_over(supervisor, shepherd)
         tasks.start_soon(_reap_orphans, shepherd, spawner)
         tasks.start_soon(publication.serve)
@@ -250,16 +255,19 @@ def recorded_service(service_dir: Path) -> Service | None:
 
 def _draw_ports(supervisor: Supervisor, rng: random.Random) -> None:
     """Give every service its port: the one it had, the one of the file, or a free one."""
-    taken = {unit.port for unit in supervisor.units.values() if unit.port is not None}
+    units = supervisor.units.values()
+    taken = {unit.port for unit in units if unit.port is not None}
+    taken |= {unit.service.port for unit in units if isinstance(unit.service.port, int)}
     for unit in supervisor.units.values():
         asked = unit.service.port
         if isinstance(asked, int):
             unit.port = asked
         elif asked == "auto" and unit.port is None:
-            unit.port = ports.free_port({port for port in taken if port is not None}, rng)
+            unit.port = ports.free_port(taken, rng)
         elif asked is None:
             unit.port = None
-        taken.add(unit.port)
+        if unit.port is not None:
+            taken.add(unit.port)
 
 
 async def _reap_orphans(shepherd: Shepherd, spawner: Spawner) -> None:

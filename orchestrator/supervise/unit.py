@@ -8,9 +8,8 @@ import anyio
 
 from orchestrator.core.events import Timer
 from orchestrator.core.status import Status
-from orchestrator.spec.launch import Facts
+from orchestrator.spec.launch import Chosen, Facts
 from orchestrator.spec.model import Service
-from orchestrator.spec.launch import Chosen
 from orchestrator.system.shims import Shim
 
 

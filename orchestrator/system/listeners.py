@@ -106,7 +106,7 @@ def listening(*, sock_diag: bool = True) -> list[Listener]:
     """
     if sock_diag:
         with contextlib.suppress(OSError, struct.error):
-            return [*_dump(socket.AF_INET), *_dump(socket.AF_INET6)]
+            return [*dump_with_sock_diag(socket.AF_INET), *dump_with_sock_diag(socket.AF_INET6)]
     return [*_read_proc("tcp", socket.AF_INET), *_read_proc("tcp6", socket.AF_INET6)]
 
 
@@ -137,7 +137,12 @@ def _sockets_of(pid: int) -> list[int]:
     return found
 
 
-def _dump(family: int) -> list[Listener]:
+def dump_with_sock_diag(family: int) -> list[Listener]:
+    """Return the listening sockets of one family, as the kernel tells them.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(1.0)
         body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, 1 << _LISTEN)

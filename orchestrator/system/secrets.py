@@ -4,97 +4,180 @@ import fcntl
 import json
 import os
 import secrets as randomness
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.spec.model import Project, Secret
 
 _RANDOM_BYTES = 32
+_SHORTEST = 8
+_FILE = "secrets.json"
+_MAX_BYTES = 1024 * 1024
 
 
 def resolve(project: Project, environ: Mapping[str, str], state_dir: Path) -> dict[str, str]:
-    """Return the value of every secret of the project; those to be made are made and kept (0600).
+    """Return the value of every secret of the project, in the file's order.
+
+    Each is the first that there is: its variable in the environment of `up`, then in the env_file;
+    its file, less one line end; else it is made once and kept in ``state_dir`` (0600). An empty
+    one counts as none.
 
     Raises:
-        OrchestratorError: one has no value, or the kept ones can't be read or written.
+        OrchestratorError: some have no value (all are named), or the kept ones can't be read or
+            written; they are never written over then.
     """
     values: dict[str, str] = {}
-    to_make = []
+    to_make: list[str] = []
+    missing: list[str] = []
     for name, secret in project.secrets.items():
-        found = _given(project, secret, environ)
+        found = _given(project, name, secret, environ)
         if found is not None:
             values[name] = found
         elif secret.generate:
             to_make.append(name)
         else:
-            raise OrchestratorError(
-                f"the secret {name!r} has no value: set {secret.env}"
-                if secret.env
-                else f"the secret {name!r} has no value: give it env, file or generate"
-            )
-    return values | _made(to_make, state_dir)
+            missing.append(_how_to_give(name, secret))
+    if missing:
+        raise OrchestratorError("; ".join(missing))
+    if to_make:
+        values |= _made(to_make, state_dir)
+    return {name: values[name] for name in project.secrets}
 
 
-def _given(project: Project, secret: Secret, environ: Mapping[str, str]) -> str | None:
+def known(project: Project, environ: Mapping[str, str], state_dir: Path) -> dict[str, str]:
+    """Return the values that secrets have now, for redaction: none is made, nothing is raised."""
+    values: dict[str, str] = {}
+    try:
+        kept = _kept(state_dir / _FILE)
+    except OrchestratorError:
+        kept = {}
+    for name, secret in project.secrets.items():
+        try:
+            found = _given(project, name, secret, environ)
+        except OrchestratorError:
+            found = None
+        if found is None and secret.generate:
+            found = kept.get(name)
+        if found is not None:
+            values[name] = found
+    return values
+
+
+def warnings(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what people should be told about the values."""
+    return tuple(
+        f"the secret {name!r} is shorter than {_SHORTEST} characters: easily guessed, "
+        "and hiding it hides innocent text as well"
+        for name, value in values.items()
+        if len(value) < _SHORTEST
+    )
+
+
+def _given(project: Project, name: str, secret: Secret, environ: Mapping[str, str]) -> str | None:
     if secret.env is not None:
         found = environ.get(secret.env) or project.env_file_values.get(secret.env)
         if found:
             return found
     if secret.file is None:
         return None
-    path = project.root_dir / Path(secret.file).expanduser()
+    path = project.root_dir / _at_home(secret.file, environ)
     try:
-        return path.read_text(encoding="utf-8").rstrip("\n") or None
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise OrchestratorError(f"cannot read the secret in {path}: {error}") from error
+        why = _reason(error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise OrchestratorError(f"cannot read the secret {name!r} in {path}: {why}") from error
+    text = text.removesuffix("\n").removesuffix("\r")
+    if "\0" in text:
+        raise OrchestratorError(f"cannot use the secret {name!r} in {path}: it holds a NUL")
+    return text or None
 
 
-def _made(names: list[str], state_dir: Path) -> dict[str, str]:
-    if not names:
-        return {}
-    path = state_dir / "secrets.json"
-    lock_fd = os.open(
-        state_dir / "secrets.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
+def _at_home(text: str, environ: Mapping[str, str]) -> str:
+    home = environ.get("HOME")
+    return home + text[1:] if home and text.startswith("~/") else text
+
+
+def _how_to_give(name: str, secret: Secret) -> str:
+    ways = []
+    if secret.env:
+        ways.append(f"set {secret.env}")
+    if secret.file:
+        ways.append(f"put it into {secret.file}")
+    return f"the secret {name!r} has no value: {' or '.join(ways)}, or let it `generate: true`"
+
+
+def _made(names: Collection[str], state_dir: Path) -> dict[str, str]:
+    path = state_dir / _FILE
     try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX)
-        kept = _kept(path)
-        new = {name: randomness.token_urlsafe(_RANDOM_BYTES) for name in names if name not in kept}
-        if new:
-            _write(path, kept | new)
-        return {name: (kept | new)[name] for name in names}
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(state_dir / "secrets.lock"):
+            kept = _kept(path)
+            wanted = [name for name in names if name not in kept]
+            if wanted:
+                kept |= {name: randomness.token_urlsafe(_RANDOM_BYTES) for name in wanted}
+                _write(path, kept)
+    except OSError as error:
+        raise OrchestratorError(
+            f"cannot keep the generated secrets in {path}: {_reason(error)}"
+        ) from error
+    return {name: kept[name] for name in names}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file; whoever else makes secrets waits for the moment that it takes."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
-        os.close(lock_fd)
+        os.close(fd)
 
 
 def _kept(path: Path) -> dict[str, str]:
+    how = "mend it, or move it away to have new ones made"
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise OrchestratorError(
-            f"cannot read the generated secrets in {path}: {error}; "
-            "mend it, or move it away to have new ones made"
+            f"cannot read the generated secrets in {path}: {_reason(error)}"
+        ) from error
+    except ValueError as error:
+        raise OrchestratorError(
+            f"cannot read the generated secrets in {path}: it is no JSON; {how}"
         ) from error
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-        raise OrchestratorError(f"{path} does not hold secrets; move it away to have new ones made")
+        raise OrchestratorError(f"cannot read the generated secrets in {path}: {how}")
     return value
 
 
 def _write(path: Path, values: Mapping[str, str]) -> None:
-    temp = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump(dict(values), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temp.replace(path)
+    """Replace the file whole and for good: a crash of the machine leaves the old or the new one."""
+    temp = path.with_name(f"{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    temp.unlink(missing_ok=True)  # of one who was killed here; the lock is ours
+    try:
+        with os.fdopen(os.open(temp, flags, 0o600), "w", encoding="utf-8") as file:
+            json.dump(dict(values), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temp.replace(path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise
     folder_fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder_fd)
     finally:
         os.close(folder_fd)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
