@@ -24,6 +24,8 @@ import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -34,14 +36,18 @@ log = logging.getLogger("api_server")
 
 LARGEST_BODY_BYTES = 1024 * 1024
 KEPT_MESSAGES = 1000
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 
 class Api:
-    """The endpoints. ``callback_url`` is where the scheduler is to deliver."""
+    """The endpoints, for requests to ``hosts``; deliveries are to come to ``callback_url``."""
 
-    def __init__(self, scheduler: SchedulerService, callback_url: str) -> None:
+    def __init__(
+        self, scheduler: SchedulerService, callback_url: str, hosts: Sequence[str] = ("*",)
+    ) -> None:
         self._scheduler = scheduler
         self._callback_url = callback_url
+        self._hosts = list(hosts)
         # By conversation: a scheduler that was killed may deliver the same one twice.
         self._received: dict[str, dict[str, str]] = {}
 
@@ -56,7 +62,11 @@ class Api:
             Route("/received", self.received),
         ]
         errors = {SchedulerError: scheduler_error, HTTPException: http_error}
-        return Starlette(routes=routes, exception_handlers=errors, lifespan=self.lifespan)
+        # A web page that rebinds its name to this machine still sends that name as Host.
+        hosts = Middleware(TrustedHostMiddleware, allowed_hosts=self._hosts)
+        return Starlette(
+            routes=routes, middleware=[hosts], exception_handlers=errors, lifespan=self.lifespan
+        )
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -210,7 +220,9 @@ def main(arguments: Sequence[str]) -> None:
     except OSError as error:
         sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
     port = sockets[0].getsockname()[1]
-    api = Api(SchedulerService(options.config), f"http://{options.host}:{port}/callback")
+    hosts = LOOPBACK if options.host in LOOPBACK else ("*",)
+    callback_url = f"http://{options.host}:{port}/callback"
+    api = Api(SchedulerService(options.config), callback_url, hosts)
     config = uvicorn.Config(api.app(), log_config=None, lifespan="on", timeout_keep_alive=75)
     log.info("Uvicorn running on http://%s:%d", options.host, port)
     uvicorn.Server(config).run(sockets=sockets)

@@ -12,10 +12,15 @@ import anyio
 import anyio.to_thread
 
 from orchestrator.scheduler.clock import Clock, SystemClock
-from orchestrator.scheduler.configuration import Access
+from orchestrator.scheduler.configuration import Access, is_http_url
 from orchestrator.scheduler.connections import Connections
 from orchestrator.scheduler.dialect import Dialect, answer_of, strange
-from orchestrator.scheduler.errors import NotDelivered, ServerFailed, TimedOut
+from orchestrator.scheduler.errors import (
+    ConfigurationUnusable,
+    NotDelivered,
+    ServerFailed,
+    TimedOut,
+)
 from orchestrator.scheduler.greeting import greet
 from orchestrator.scheduler.reading import (
     read_conversation,
@@ -54,6 +59,9 @@ class SchedulerClient:
     It holds no connection that a restart of the scheduler could kill: a call made meanwhile
     fails, the next one works. Every method raises a `SchedulerError` when it cannot do its work.
     ``timeout_s`` is for one call with all its repetitions; ``connections`` may be shared.
+
+    Raises:
+        ConfigurationUnusable: ``url`` is none.
     """
 
     def __init__(
@@ -66,6 +74,8 @@ class SchedulerClient:
         connections: Connections | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if not is_http_url(url):
+            raise ConfigurationUnusable(f"{url!r} is no http URL")
         access = Access(url, client_id, api_key)
         self._connections = connections or Connections()
         self._wire = Wire(access, self._connections, clock or SystemClock(), timeout_s)

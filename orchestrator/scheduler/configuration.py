@@ -37,7 +37,7 @@ def read_access(path: Path, server_name: str, environment: Mapping[str, str]) ->
     url = transport.get("url")
     client_id = environment.get(CLIENT_ID_VARIABLE) or auth.get("client_id")
     api_key = environment.get(API_KEY_VARIABLE) or auth.get("api_key")
-    if not isinstance(url, str) or not _is_url(url):
+    if not isinstance(url, str) or not is_http_url(url):
         raise ConfigurationUnusable(f"{path}: {server_name!r} has no http URL in transport.url")
     if not (isinstance(client_id, str) and isinstance(api_key, str)):
         problem = (
@@ -103,7 +103,8 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _is_url(url: str) -> bool:
+def is_http_url(url: str) -> bool:
+    """Tell whether ``url`` is http or https and names a host."""
     try:
         parts = urlsplit(url)
     except ValueError:

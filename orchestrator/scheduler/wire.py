@@ -133,6 +133,10 @@ class Wire:
             )
         except httpx2.TransportError as error:
             raise named(self._base, error) from error
+        except httpx2.InvalidURL as error:
+            raise Unreachable(f"cannot reach {url}: {error}") from error
+        except httpx2.RequestError as error:
+            raise ServerFailed(f"{self._base} answers what cannot be read", status=200) from error
 
 
 class Login:

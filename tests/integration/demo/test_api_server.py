@@ -148,6 +148,12 @@ def test_without_config_it_answers_503_until_there_is_one(
         assert http.post("/conversations", json=wish).status_code == 201
 
 
+def test_a_foreign_host_is_refused(api: Process) -> None:
+    headers = {"Host": "evil.example"}
+    answer = httpx2.get(f"{api.url}/received", headers=headers, trust_env=False)
+    assert answer.status_code == 400
+
+
 def test_both_loopback_families_are_served(tmp_path: Path, api: Process) -> None:
     for host in ("127.0.0.1", "[::1]", "localhost"):
         assert httpx2.get(f"http://{host}:{api.port}/health", trust_env=False).status_code == 200

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from orchestrator.scheduler import (
+    ConfigurationUnusable,
     NotDelivered,
     NotFound,
     Rejected,
@@ -474,6 +475,27 @@ async def test_the_old_door_is_the_second_choice() -> None:
             for _ in range(2):
                 assert await client.schedule("x", later(), WHERE) == "7"
         assert server.count(EXECUTE) == 1
+
+
+@pytest.mark.parametrize("url", ["http://a b/mcp", "http://x:99999999/"])
+async def test_an_address_that_is_none_is_unreachable(url: str) -> None:
+    async with SchedulerClient(url, "me", "k", timeout_s=2) as client:
+        with pytest.raises(Unreachable, match="cannot reach"):
+            await client.check()
+
+
+@pytest.mark.parametrize("url", ["", "x", "ftp://x/mcp", "http://", "http://[::1/mcp"])
+def test_what_is_no_url_is_told_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationUnusable, match="is no http URL"):
+        SchedulerClient(url, "me", "k")
+
+
+async def test_an_answer_that_cannot_be_decoded_is_named() -> None:
+    broken = Answer(200, b"not gzip", {"Content-Encoding": "gzip"})
+    with scripted(failing(EXECUTE, broken)) as server:
+        async with speaking(server.url) as client:
+            with pytest.raises(ServerFailed, match="cannot be read"):
+                await client.schedule("x", later(), WHERE)
 
 
 async def test_a_server_without_any_door_is_named() -> None:
