@@ -2,16 +2,28 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.errors import ServiceError
-from orchestrator.spec import dotenv
 from orchestrator.spec.model import Project, Service
 from orchestrator.spec.template import Ref, Template
 
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 _OURS = "ORCH_"
+# What systemd gave to us is for us alone: a service would answer in our name.
+# Source: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
+_FOR_US = frozenset(
+    {
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDNAMES",
+    }
+)
 _HELPFUL = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
@@ -39,9 +51,9 @@ class Launch:
     """All that a start needs. ``render`` replaces the references of the service's other texts."""
 
     argv: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     cwd: str
-    render: Callable[[Template], str]
+    render: Callable[[Template], str] = field(repr=False)
 
 
 def launch(
@@ -59,98 +71,84 @@ def launch(
 ) -> Launch:
     """Return what one run of a service is started with.
 
-    ``environ`` is the environment of `up`, ``cookie`` the mark of this run.
+    ``environ`` is the environment of `up`, ``port`` the service's own, ``facts`` are those of the
+    services that it depends on, ``cookie`` is the mark of this run.
 
     Raises:
-        ServiceError: something that it refers to is not known, or its env_file can't be read.
+        ServiceError: something that it refers to is not known.
     """
-    alternative = service.run[chosen.index]
+    around = {"PYTHON": python, "STATE_DIR": state_dir}
+    if port is not None:
+        around["PORT"] = str(port)
 
     def lookup(ref: Ref) -> str:
-        return _value(ref, service, chosen, port, secrets, facts, python, state_dir)
+        found = _value(ref, chosen, around, secrets, facts)
+        if found is None:
+            raise ServiceError(
+                f"cannot start {service.name!r}: {ref} is not known now", service.name
+            )
+        return found
 
     def render(template: Template) -> str:
         return template.render(lookup)
 
-    cwd = os.path.join(project.root_dir, render(alternative.cwd or service.cwd))  # noqa: PTH118
-    env = _base(project, service, environ)
-    for name, value in {**service.env, **alternative.env}.items():
-        if value is None:
+    alternative = service.run[chosen.index]
+    declared = {**service.env, **alternative.env}
+    env = base_environment(project, service, environ)
+    if port is not None:
+        env["PORT"] = around["PORT"]
+    env = _HELPFUL | env
+    for name, text in declared.items():
+        if text is None:
             env.pop(name, None)
         else:
-            env[name] = render(value)
-    if port is not None and "PORT" not in service.env:
-        env["PORT"] = str(port)
-    for name, text in _HELPFUL.items():
-        if name not in service.env and name not in alternative.env:
-            env.setdefault(name, text)
+            env[name] = render(text)
     env["ORCH_COOKIE"] = cookie
+    cwd = os.path.join(project.root_dir, render(alternative.cwd or service.cwd))  # noqa: PTH118
     argv = tuple(render(word) for word in alternative.command)
-    if alternative.shell and len(argv) == 1:
-        argv = ("/bin/sh", "-c", *argv)
     return Launch(argv, env, os.path.normpath(cwd), render)
 
 
-def _base(project: Project, service: Service, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what is below the declared `env`: the service's file, `up`'s environment, `.env`."""
+def base_environment(
+    project: Project, service: Service, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what is below the declared `env`: the service's file, `up`'s environment, `.env`.
+
+    What concerns the supervisor alone is taken out: ORCH_…, and what systemd said to it.
+    """
     around = {**project.env_file_values, **environ}
     if not service.inherit_env:
         around = {name: around[name] for name in _INHERITED if name in around}
-    around = {name: value for name, value in around.items() if not name.startswith(_OURS)}
-    return {**around, **_env_file(project, service)}
-
-
-def _env_file(project: Project, service: Service) -> dict[str, str]:
-    if service.env_file is None:
-        return {}
-    path = project.root_dir / service.env_file.path
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if service.env_file.required:
-            raise ServiceError(f"cannot read {path}: no such file", service.name) from None
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ServiceError(f"cannot read {path}: {error}", service.name) from error
-    values, malformed = dotenv.parse(text)
-    if malformed:
-        first = malformed[0]
-        raise ServiceError(f"{path}:{first.line}: {first.message}", service.name)
-    return values
+    inherited = {
+        name: value
+        for name, value in around.items()
+        if name not in _FOR_US and not name.startswith(_OURS)
+    }
+    return inherited | service.env_file_values
 
 
 def _value(
     ref: Ref,
-    service: Service,
     chosen: Chosen,
-    port: int | None,
+    around: Mapping[str, str],
     secrets: Mapping[str, str],
     facts: Mapping[str, Facts],
-    python: str,
-    state_dir: str,
-) -> str:
+) -> str | None:
     match ref.path:
-        case ("PORT",):
-            found = None if port is None else str(port)
-        case ("PYTHON",):
-            found = python
-        case ("STATE_DIR",):
-            found = state_dir
-        case ("secrets", *name):
-            found = secrets.get(".".join(name))
+        case (name,):
+            return around.get(name)
+        case ("secrets", name):
+            return secrets.get(name)
         case ("requires", "program"):
-            found = chosen.program
+            return chosen.program
         case ("requires", "file"):
-            found = chosen.file
+            return chosen.file
         case ("requires", "file", "dir"):
-            found = None if chosen.file is None else str(Path(chosen.file).parent)
+            return None if chosen.file is None else str(Path(chosen.file).parent)
         case ("services", name, *what):
-            found = _fact(facts.get(name, Facts()), what)
+            return _fact(facts.get(name, Facts()), what)
         case _:
-            found = None
-    if found is None:
-        raise ServiceError(f"{ref} of {service.name!r} is not known", service.name)
-    return found
+            return None
 
 
 def _fact(facts: Facts, what: list[str]) -> str | None:

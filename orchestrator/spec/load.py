@@ -1,37 +1,46 @@
 """services.yaml into a Project, or every problem in it at once."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from orchestrator.errors import Problem, SpecError
-from orchestrator.spec import dotenv, normalise, words
-from orchestrator.spec.interpolate import replace
-from orchestrator.spec.model import SERVICE_NAME, Project
-from orchestrator.spec.order import find_cycle
+from orchestrator.spec import across, normalise, words
+from orchestrator.spec.commands import split_commands
+from orchestrator.spec.document import read_env_file, read_services
+from orchestrator.spec.interpolate import LATER, replace
+from orchestrator.spec.model import SECRET_NAME, EnvFile, Project
+from orchestrator.spec.problems import Problems
+from orchestrator.spec.references import check_references
 from orchestrator.spec.template import Ref
-from orchestrator.spec.tree import TooLarge, Tree, read
+from orchestrator.spec.tree import Where
 
 FILE_NAMES = ("services.yaml", "services.yml")
 
-_MAX_BYTES = 5 * 1024 * 1024
-_REQUIRES = {"program", "file", "file.dir"}
-_OF_SERVICES = {"url", "port", "log"}
-
-Where = tuple[str | int, ...]
+_SOURCES = ("env", "file", "generate")
+# Every login sets these: who uses one in a `requires` has not asked for anything by it.
+_SET_BY_ALL = {"HOME", "USER", "LOGNAME", "PATH", "PWD", "OLDPWD", "SHELL", "LANG", "TMPDIR"}
 
 
 def find_file(start: Path) -> Path | None:
     """Return the services.yaml of ``start`` or of its nearest parent that has one."""
+    start = start.absolute()
     for folder in (start, *start.parents):
         for name in FILE_NAMES:
-            if (folder / name).is_file():
+            # Not Path.is_file: a folder that may not be searched has no services.yaml for us.
+            if os.path.isfile(folder / name):  # noqa: PTH113
                 return folder / name
     return None
+
+
+def as_typed(file: Path, current_dir: Path) -> str:
+    """Return how a user would call the file from ``current_dir``: relative if it is below."""
+    try:
+        return str(file.relative_to(current_dir))
+    except ValueError:
+        return str(file)
 
 
 def load(
@@ -39,296 +48,158 @@ def load(
 ) -> Project:
     """Return what ``file`` says. ``environ`` is the environment of `up`.
 
-    ``env_file`` stands in place of the file's own; ``shown`` is how messages call the file.
+    ``env_file`` stands in place of the file's own, and must be there; ``shown`` is how messages
+    call the file, by default by its name alone.
 
     Raises:
         SpecError: it can't be read, or there is something wrong in it; all problems are named.
     """
-    return _Loading(file, environ, env_file, shown or file.name).project()
+    return _Loading(file, environ, Problems(shown or file.name)).project(env_file)
 
 
 class _Loading:
-    """One reading of one file: collects problems while it goes on as far as it can."""
+    """One reading of one file, which goes on as far as it can."""
 
-    def __init__(
-        self, file: Path, environ: Mapping[str, str], env_file: Path | None, shown: str
-    ) -> None:
-        self._file = Path(file).resolve()
+    def __init__(self, file: Path, environ: Mapping[str, str], problems: Problems) -> None:
+        self._file = file.resolve()
         self._environ = environ
-        self._env_file = env_file
-        self._shown = shown
-        self._tree = Tree()
-        self._problems: list[Problem] = []
+        self._problems = problems
+        self._report = problems.report
         self._variables: Mapping[str, str] = environ
         self._used: dict[Where, list[str]] = {}
+        self._refs: list[tuple[Where, Ref]] = []
 
-    def project(self) -> Project:
-        raw = self._read()
-        file_values = self._read_env_file(raw)
-        self._variables = {**file_values, **self._environ}
-        services = raw.get("services")
-        for name, one in services.items() if isinstance(services, dict) else ():
-            if isinstance(one, dict):
-                normalise.commands(one, ("services", name), self._report)
-        raw = self._replaced(raw, ())
-        raw["services"] = self._services(raw)
-        raw.setdefault("name", self._file.parent.name)
+    def project(self, env_file: Path | None) -> Project:
+        raw = read_services(self._file, self._problems)
+        # A place for anchors, as in Compose.
+        raw = {key: one for key, one in raw.items() if one is not None and key[:2] != "x-"}
+        normalise.refuse_keys(raw, words.HIDDEN["Project"], (), self._report)
         raw["env_file"] = normalise.env_file(raw.get("env_file"))
-        raw["file"] = self._file
-        raw["env_file_values"] = file_values
-        project = self._validated(raw)
-        self._fail_if_any()
-        if project is None:  # pragma: no cover  a problem was reported for whatever made it None
-            raise SpecError(f"{self._shown} is not valid")
-        return project
+        env_file_values = self._env_file_values(raw["env_file"], env_file)
+        self._variables = {**env_file_values, **self._environ}
+        self._split_commands(raw.get("services"))
+        raw = self._replaced(raw, ())
+        raw["services"] = self._services(raw.get("services"))
+        self._across(raw)
+        raw.setdefault("name", self._file.parent.name or "root")
+        raw["file"], raw["env_file_values"] = self._file, env_file_values
+        raw["secret_values"] = self._secret_values(raw.get("secrets"))
+        return self._validated(raw)
 
-    # Reading.
+    # Env files.
 
-    def _read(self) -> dict[str, Any]:
+    def _env_file_values(self, asked: Any, given: Path | None) -> dict[str, str]:  # noqa: ANN401
+        if given is not None:
+            return read_env_file(given, self._problems, shown=str(given), required=True)
+        if not isinstance(asked, dict) or not isinstance(asked.get("path"), str):
+            return {}  # none, or the model will say what is wrong with it
+        # What it holds can't say where it is.
+        path = replace(asked["path"], self._environ).value
+        return self._read_env_file({**asked, "path": path}, ("env_file",))
+
+    def _read_env_file(self, asked: Any, path: Where) -> dict[str, str]:  # noqa: ANN401
         try:
-            data = self._file.read_bytes()
-        except OSError as error:
-            self._report((), f"cannot be read: {(error.strerror or str(error)).lower()}")
-            self._fail_if_any()
-            raise
-        if len(data) > _MAX_BYTES:
-            self._report((), "is larger than 5 MiB")
-            self._fail_if_any()
-        try:
-            self._tree = read(data.decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            self._add(data.count(b"\n", 0, error.start) + 1, None, "", "is not UTF-8")
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-            self._add(line, column, "", f"is no YAML: {error.problem or error.context}")
-        except (yaml.YAMLError, TooLarge, RecursionError) as error:
-            self._add(None, None, "", f"is no YAML that can be read: {error}")
-        for path, line, column, message in self._tree.problems:
-            self._add(line, column, _dotted(path), message)
-        self._fail_if_unreadable()
-        value: dict[str, Any] = self._tree.value
-        return dict(value)
-
-    def _fail_if_unreadable(self) -> None:
-        if self._tree.value is None and not self._problems:
-            self._report((), "is empty")
-        elif not isinstance(self._tree.value, dict) and not self._problems:
-            self._report((), "must be a mapping with `services`")
-        if not isinstance(self._tree.value, dict):
-            self._fail_if_any()
-
-    def _read_env_file(self, raw: Mapping[str, Any]) -> dict[str, str]:
-        asked = normalise.env_file(raw.get("env_file", ".env"))
-        required = self._env_file is not None
-        path = self._env_file
-        if path is None and isinstance(asked, dict) and isinstance(asked.get("path"), str):
-            path = self._file.parent / replace(asked["path"], self._environ).template.render(str)
-            required = asked.get("required") is True
-        if path is None:
-            return {}
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            if required or path.exists():
-                self._report(("env_file",), f"cannot read {path}: {(error.strerror or '').lower()}")
-            return {}
-        except UnicodeDecodeError:
-            self._report(("env_file",), f"{path} is not UTF-8")
-            return {}
-        values, malformed = dotenv.parse(text)
-        for one in malformed:
-            self._problems.append(Problem(path.name, one.line, None, "", one.message))
-        return values
+            env_file = EnvFile.model_validate(asked, by_alias=True, by_name=False)
+        except ValidationError:
+            return {}  # the model of the whole will say what is wrong with it
+        real = self._file.parent / env_file.path
+        shown = Path(self._problems.shown).parent / env_file.path
+        return read_env_file(
+            real, self._problems, shown=str(shown), where=path, required=env_file.required
+        )
 
     # Replacing.
+
+    def _split_commands(self, services: Any) -> None:  # noqa: ANN401
+        for name, one in services.items() if isinstance(services, dict) else ():
+            if isinstance(one, dict):
+                split_commands(one, ("services", name), self._report)
 
     def _replaced(self, value: Any, path: Where) -> Any:  # noqa: ANN401  YAML is anything
         if isinstance(value, dict):
             return {key: self._replaced(one, (*path, key)) for key, one in value.items()}
         if isinstance(value, list):
             return [self._replaced(one, (*path, number)) for number, one in enumerate(value)]
-        if not isinstance(value, str) or "$" not in value or _is_pattern(path):
+        if not isinstance(value, str) or "$" not in value:
             return value
-        result = replace(value, self._variables)
+        # A service's own port can't be known in its port: there PORT is a variable like any other.
+        later = LATER - {"PORT"} if path[2:] == ("port",) else LATER
+        result = replace(value, self._variables, later)
         for problem in result.problems:
             self._report(path, problem)
-        if result.used:
-            self._used[path] = result.used
-        for ref in result.template.refs:
-            self._check_ref(ref, path)
+        self._refs.extend((path, ref) for ref in dict.fromkeys(result.template.refs))
+        if result.used and path[4:5] == ("requires",):
+            self._used.setdefault(path[:5], []).extend(result.used)
         return result.value
-
-    def _check_ref(self, ref: Ref, path: Where) -> None:
-        root, rest = ref.path[0], ".".join(ref.path[1:])
-        document = self._tree.value
-        if root == "secrets":
-            known = document.get("secrets") or {}
-            if rest not in known:
-                self._report(path, f"there is no secret {rest!r}{_meant(rest, known)}")
-        elif root == "requires":
-            if rest not in _REQUIRES or "run" not in path:
-                self._report(
-                    path,
-                    f"{ref} is not known; in a `run:` there are ${{requires.program}}, "
-                    "${requires.file} and ${requires.file.dir}",
-                )
-        elif root == "services":
-            self._check_service_ref(ref, path)
-
-    def _check_service_ref(self, ref: Ref, path: Where) -> None:
-        name = ref.path[1] if len(ref.path) > 1 else ""
-        what = ref.path[2] if len(ref.path) > 2 else ""
-        services = self._tree.value.get("services") or {}
-        if name not in services:
-            self._report(path, f"there is no service {name!r}{_meant(name, services)}")
-        elif what not in _OF_SERVICES or (what == "log") != (len(ref.path) == 4):
-            self._report(path, f"{ref} is not known; there are .url, .port and .log.GROUP")
-        elif len(path) > 1 and path[0] == "services":
-            own = services.get(path[1])
-            needs = own.get("depends_on") if isinstance(own, dict) else None
-            if name not in (needs or ()):
-                self._report(path, f"{ref} needs {name!r} in depends_on")
 
     # Services.
 
-    def _services(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        services = raw.get("services")
-        if not isinstance(services, dict) or not services:
-            self._report(("services",), "names no service")
-            self._fail_if_any()
+    def _services(self, raw: Any) -> dict[str, Any]:  # noqa: ANN401
+        if not isinstance(raw, dict) or not raw:
+            self._report(("services",), "names no service" if not raw else "must be a mapping")
             return {}
         made: dict[str, Any] = {}
-        for name, one in services.items():
-            path = ("services", name)
-            if not SERVICE_NAME.fullmatch(name) or name == "orchestrator":
-                self._report(
-                    path,
-                    "is no name for a service: lower-case letters, digits, _ and -, 40 at most"
-                    if name != "orchestrator"
-                    else "is the supervisor's own name",
-                )
-            if isinstance(one, dict):
-                made[name] = normalise.service(name, one, path, self._report)
-                self._note_user_requirements(made[name], path)
-            else:
+        for name, one in raw.items():
+            path: Where = ("services", name)
+            across.check_name(name, path, self._report)
+            if not isinstance(one, dict):
                 self._report(path, "must be a mapping with at least `command`")
-        self._dependencies(made)
-        self._unique_logs(made)
-        self._unique_ports(made)
-        self._unique_publications(made)
+                continue
+            made[name] = normalise.service(name, one, path, self._report)
+            self._note_what_users_set(made[name], path)
+            if made[name].get("env_file") is not None:
+                values = self._read_env_file(made[name]["env_file"], (*path, "env_file"))
+                made[name]["env_file_values"] = values
+        across.check_dependencies(made, list(raw), self._report)
         return made
 
-    def _note_user_requirements(self, service: dict[str, Any], path: Where) -> None:
-        run = service.get("run")
+    def _note_what_users_set(self, service: dict[str, Any], path: Where) -> None:
+        run = service["run"]
         for number, one in enumerate(run if isinstance(run, list) else ()):
-            requires = one.get("requires") if isinstance(one, dict) else None
-            if isinstance(requires, dict):
-                here = (*path, "run", number, "requires")
-                names = [n for place, used in self._used.items() if place[:5] == here for n in used]
-                requires["set_by_user"] = tuple(dict.fromkeys(names))
+            used = self._used.get((*path, "run", number, "requires"), ())
+            if isinstance(one, dict) and isinstance(one.get("requires"), dict):
+                names = [name for name in dict.fromkeys(used) if name not in _SET_BY_ALL]
+                one["requires"]["set_by_user"] = tuple(names)
 
-    def _dependencies(self, services: dict[str, dict[str, Any]]) -> None:
-        needs: dict[str, list[str]] = {}
-        for name, service in services.items():
-            asked = service.get("depends_on")
-            wanted: dict[str, Any] = asked if isinstance(asked, dict) else {}
-            needs[name] = []
-            for other in wanted:
-                path: Where = ("services", name, "depends_on", other)
-                if other == name:
-                    self._report(path, "a service cannot depend on itself")
-                elif other not in services:
-                    hint = _meant(other, (one for one in services if one != name))
-                    self._report(path, f"there is no service {other!r}{hint}")
-                else:
-                    needs[name].append(other)
-                    if wanted[other] is None:
-                        wanted[other] = normalise.default_condition(services[other])
-        ring = find_cycle(needs)
-        if ring is not None:
-            path = ("services", ring[0], "depends_on")
-            self._report(path, f"the services wait for each other: {' → '.join(ring)}")
+    def _across(self, raw: dict[str, Any]) -> None:
+        services = raw["services"]
+        config = raw.get("config")
+        others = {self._file.name: "services.yaml itself"}
+        for holder, what in ((config, "the file that is published"), (raw["env_file"], "env_file")):
+            if isinstance(holder, dict) and isinstance(holder.get("path"), str):
+                others[holder["path"]] = what
+        across.check_logs(services, self._file.parent, others, self._report)
+        across.check_ports(services, self._report)
+        across.check_publications(services, self._report)
+        secrets = raw.get("secrets")
+        known = secrets if isinstance(secrets, dict) else {}
+        self._check_secrets(known)
+        check_references(self._refs, known, services, self._report)
 
-    def _unique_logs(self, services: Mapping[str, Mapping[str, Any]]) -> None:
-        seen: dict[Path, str] = {(self._file.parent / "logs/orchestrator.log").resolve(): ""}
-        for name, service in services.items():
-            if not isinstance(service.get("log"), str):
-                continue
-            log = (self._file.parent / service["log"]).resolve()
-            if log in seen:
-                whose = f"service {seen[log]!r}" if seen[log] else "the supervisor"
-                self._report(("services", name, "log"), f"is the log file of {whose} as well")
-            seen.setdefault(log, name)
+    def _check_secrets(self, secrets: dict[str, Any]) -> None:
+        for name, secret in secrets.items():
+            path: Where = ("secrets", name)
+            if not SECRET_NAME.fullmatch(name):
+                self._report(path, "is no name for a secret: letters, digits, _ and -")
+            given = secret or {}
+            if isinstance(given, dict) and not any(given.get(key) for key in _SOURCES):
+                self._report(path, "needs one of `env`, `file` and `generate: true`")
 
-    def _unique_ports(self, services: Mapping[str, Mapping[str, Any]]) -> None:
-        seen: dict[int, str] = {}
-        for name, service in services.items():
-            text = str(service.get("port"))
-            if not text.isdigit():
-                continue
-            if int(text) in seen:
-                other = seen[int(text)]
-                self._report(
-                    ("services", name, "port"), f"service {other!r} has port {text} as well"
-                )
-            seen.setdefault(int(text), name)
-
-    def _unique_publications(self, services: Mapping[str, Mapping[str, Any]]) -> None:
-        seen: dict[str, str] = {}
-        for name, service in services.items():
-            mcp = service.get("mcp")
-            published = mcp.get("name") if isinstance(mcp, dict) else None
-            if not isinstance(published, str):
-                continue
-            if published in seen:
-                path = ("services", name, "mcp", "name")
-                self._report(path, f"service {seen[published]!r} is published by this name as well")
-            seen.setdefault(published, name)
+    def _secret_values(self, secrets: Any) -> tuple[str, ...]:  # noqa: ANN401
+        given = secrets.values() if isinstance(secrets, dict) else ()
+        names = [str(one.get("env")) for one in given if isinstance(one, dict)]
+        return tuple(self._variables[name] for name in names if self._variables.get(name))
 
     # Checking.
 
-    def _validated(self, raw: dict[str, Any]) -> Project | None:
+    def _validated(self, raw: dict[str, Any]) -> Project:
         try:
-            return Project.model_validate(raw)
+            project = Project.model_validate(raw, by_alias=True, by_name=False)
         except ValidationError as error:
-            reported = {(one.line, one.column, one.path) for one in self._problems}
             for path, message in words.problems(error, Project):
-                line, column = self._tree.place(path)
-                if (line, column, _dotted(path)) not in reported:
+                if not self._problems.has(path):
                     self._report(path, message)
-            return None
-
-    # Problems.
-
-    def _report(self, path: Where, message: str) -> None:
-        line, column = self._tree.place(path)
-        self._add(line, column, _dotted(path), message)
-
-    def _add(self, line: int | None, column: int | None, path: str, message: str) -> None:
-        problem = Problem(self._shown, line, column, path, message)
-        if problem not in self._problems:
-            self._problems.append(problem)
-
-    def _fail_if_any(self) -> None:
-        if self._problems:
-            ordered = sorted(self._problems, key=lambda one: (one.line or 0, one.column or 0))
-            text = "\n".join(str(problem) for problem in ordered)
-            raise SpecError(text, tuple(ordered))
-
-
-def _dotted(path: Where) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def _is_pattern(path: Where) -> bool:
-    """A regular expression ends lines with `$`; there is nothing to replace in it."""
-    return path[-2:] == ("health", "log")
+            self._problems.fail_if_any()
+            raise  # pragma: no cover  whatever made it invalid was reported
+        self._problems.fail_if_any()
+        return project

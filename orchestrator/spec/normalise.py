@@ -1,226 +1,157 @@
 """The short forms of services.yaml written out, so that the model has one form of each thing."""
 
-import re
-import shlex
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from orchestrator.spec.interpolate import split_words
-from orchestrator.spec.template import Template
-from orchestrator.spec.tree import Path
+from orchestrator.spec import words
+from orchestrator.spec.health import health
+from orchestrator.spec.problems import Report
+from orchestrator.spec.quantities import parse_flag
+from orchestrator.spec.tree import Where
 
-Report = Callable[[Path, str], None]
-
-_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "watch": (None, "none", False),
     "tty": (None, "none", False),
-    "user": (None, "none"),
-    "limits": (None, "none", {}),
-    "replicas": (1, None),
-    "groups": (None, []),
+    "user": (None, "none", False),
+    "limits": (None, "none", False, {}),
+    "replicas": (None, 1, "1"),
+    "groups": (None, "none", False, []),
 }
-_UNSUPPORTED_HEALTH = {"mcp": (None, "none", False), "notify": (None, "none", False)}
-_HEALTH_KEYS = {"http", "tcp", "exec", "log"}
-_STATUS = re.compile(r"([1-5]\d\d)(?:-([1-5]\d\d))?")
+"""Keys of a service that are not built yet, with the values at which they ask for nothing."""
+
+UNSUPPORTED_HEALTH: Mapping[str, tuple[Any, ...]] = {
+    "mcp": (None, "none", False),
+    "notify": (None, "none", False),
+}
 
 
-def commands(service: dict[str, Any], path: Path, report: Report) -> None:
-    """Split commands that are strings, before anything in them is replaced; changes ``service``.
+def service(name: str, raw: Mapping[str, Any], path: Where, report: Report) -> dict[str, Any]:
+    """Return a service with every key in its long form, for the model to check.
 
-    So a variable's value is never split, whatever it holds.
+    A key without a value is as good as absent.
     """
-    _split(service, "command", path, report, shell=service.get("shell") is True)
-    alternatives = service.get("run")
-    for number, one in enumerate(alternatives if isinstance(alternatives, list) else ()):
-        if isinstance(one, dict):
-            shell = one.get("shell", service.get("shell")) is True
-            _split(one, "command", (*path, "run", number), report, shell=shell)
-    health = service.get("health")
-    if isinstance(health, dict):
-        _split(health, "exec", (*path, "health"), report, shell=False)
-
-
-def service(name: str, raw: dict[str, Any], path: Path, report: Report) -> dict[str, Any]:
-    """Return a service with every key in its long form, for the model to check."""
-    value = dict(raw)
+    value = {key: one for key, one in raw.items() if one is not None}
+    refuse_keys(value, words.HIDDEN["Service"], path, report)
     value["name"] = name
-    _drop_unsupported(value, _UNSUPPORTED, path, report)
+    _drop_unsupported(value, UNSUPPORTED, path, report)
     _alternatives(value, path, report)
-    _none(value, "port")
-    _none(value, "mcp")
-    value["env_file"] = env_file(value.get("env_file"))
-    _policy(value)
-    _depends_on(value)
-    _health(value, path, report)
+    for key in ("port", "mcp", "env_file"):
+        if value.get(key) in ("none", False):
+            del value[key]
+    _mcp(value, path, report)
+    _long(value, "env_file", "path")
+    _restart(value)
+    _depends_on(value, path, report)
+    asked = value.get("health")
+    if isinstance(asked, dict):
+        asked = {key: one for key, one in asked.items() if one is not None}
+        _drop_unsupported(asked, UNSUPPORTED_HEALTH, (*path, "health"), report)
+    has_port = value.get("port") is not None
+    value["health"] = health(asked, (*path, "health"), report, has_port=has_port)
     value.setdefault("log", f"logs/{name}.log")
-    return {key: one for key, one in value.items() if one is not None or key == "health"}
+    return value
 
 
-def env_file(value: Any) -> Any:  # noqa: ANN401  what YAML gave
-    """Return the long form of `env_file`; None for none."""
-    if value in (None, "none"):
+def env_file(raw: Any) -> Any:  # noqa: ANN401  what YAML gave
+    """Return the long form of the file's `env_file`; None for none, `.env` by default."""
+    if raw in ("none", False):
         return None
-    return {"path": value} if isinstance(value, str) else value
+    return {"path": ".env" if raw is None else raw} if not isinstance(raw, dict) else raw
 
 
-def _split(holder: dict[str, Any], key: str, path: Path, report: Report, *, shell: bool) -> None:
-    text = holder.get(key)
-    if not isinstance(text, str):
-        return
-    if shell:
-        holder[key] = ["/bin/sh", "-c", text]
-        return
+def refuse_keys(value: dict[str, Any], keys: set[str], path: Where, report: Report) -> None:
+    """Take out keys that the model has for itself, and report them."""
+    for key in keys & value.keys():
+        del value[key]
+        report((*path, key), "unknown key")
+
+
+def default_condition(needed: Mapping[str, Any]) -> str:
+    """Return what a service in a list of dependencies is waited for."""
+    if is_oneshot(needed):
+        return "completed"
+    return "healthy" if needed.get("health") is not None else "started"
+
+
+def is_oneshot(service: Mapping[str, Any]) -> bool:
+    """Whether a service that is not checked yet says that it is to end."""
     try:
-        holder[key] = split_words(text, shlex.split)
-    except ValueError as error:
-        report((*path, key), f"cannot be split into words: {str(error).lower()}")
-        holder[key] = [text]
+        return parse_flag(service.get("oneshot", False))
+    except ValueError:
+        return False
 
 
 def _drop_unsupported(
-    value: dict[str, Any], keys: dict[str, tuple[Any, ...]], path: Path, report: Report
+    value: dict[str, Any], keys: Mapping[str, tuple[Any, ...]], path: Where, report: Report
 ) -> None:
     for key, harmless in keys.items():
         if key in value and value.pop(key) not in harmless:
             report((*path, key), "is not supported by this version")
 
 
-def _alternatives(value: dict[str, Any], path: Path, report: Report) -> None:
-    command, run, shell = value.pop("command", None), value.get("run"), value.pop("shell", False)
+def _alternatives(value: dict[str, Any], path: Where, report: Report) -> None:
+    command, run = value.pop("command", None), value.get("run")
     if command is not None and run is not None:
         report((*path, "run"), "cannot stand beside `command`: name one of them")
     if command is not None:
-        value["run"] = [{"command": command, "shell": shell}]
+        value["run"] = [{"command": command}]
     elif run is None:
         report(path, "has no `command`")
         # So that the rest of it is looked at all the same.
         value["run"] = [{"command": [value["name"]]}]
+    elif isinstance(run, list):
+        value["run"] = [_alternative(run, number, path, report) for number in range(len(run))]
 
 
-def _none(value: dict[str, Any], key: str) -> None:
-    if value.get(key) == "none":
-        del value[key]
+def _alternative(run: list[Any], number: int, path: Where, report: Report) -> Any:  # noqa: ANN401
+    one, here = run[number], (*path, "run", number)
+    if not isinstance(one, dict):
+        return one
+    one = {key: part for key, part in one.items() if part is not None}
+    requires = one.get("requires")
+    if isinstance(requires, dict):
+        refuse_keys(requires, words.HIDDEN["Requires"], (*here, "requires"), report)
+        if not requires:
+            report((*here, "requires"), "names neither `program` nor `file`")
+    elif requires is None and number < len(run) - 1:
+        report(here, "has no `requires`, so that those after it are never taken")
+    return one
 
 
-def _policy(value: dict[str, Any]) -> None:
-    restart = value.get("restart")
-    if restart is False:  # YAML reads an unquoted `no` so
-        restart = "no"
-    if isinstance(restart, str):
-        value["restart"] = {"policy": restart}
-    elif isinstance(restart, dict):
-        restart = dict(restart)
-        if restart.get("policy") is False:
-            restart["policy"] = "no"
-        if restart.get("limit") in ("none", False):
-            restart["limit"] = None
+def _long(value: dict[str, Any], key: str, inner: str) -> None:
+    if key in value and not isinstance(value[key], dict):
+        value[key] = {inner: value[key]}
+
+
+def _mcp(value: dict[str, Any], path: Where, report: Report) -> None:
+    mcp = value.get("mcp")
+    lead = mcp.get("path") if isinstance(mcp, dict) else None
+    if isinstance(lead, str) and not lead.startswith("/"):
+        report((*path, "mcp", "path"), "a path begins with /")
+
+
+def _restart(value: dict[str, Any]) -> None:
+    _long(value, "restart", "policy")
+    restart = {key: one for key, one in value.get("restart", {}).items() if one is not None}
+    if restart.get("policy") is False:  # YAML reads an unquoted `no` so
+        restart["policy"] = "no"
+    if restart.get("limit") in ("none", False):
+        restart["limit"] = None
+    if restart:
         value["restart"] = restart
 
 
-def _depends_on(value: dict[str, Any]) -> None:
+def _depends_on(value: dict[str, Any], path: Where, report: Report) -> None:
     """Make a list a mapping; which condition each gets is known when all services are."""
     needs = value.get("depends_on")
     if isinstance(needs, str):
         needs = [needs]
-    if isinstance(needs, list):
-        value["depends_on"] = {one if isinstance(one, str) else str(one): None for one in needs}
-
-
-def default_condition(needed: dict[str, Any]) -> str:
-    """Return what a service in a list of dependencies is waited for."""
-    if needed.get("oneshot") is True:
-        return "completed"
-    return "healthy" if needed.get("health") is not None else "started"
-
-
-def _health(value: dict[str, Any], path: Path, report: Report) -> None:
-    health = value.get("health", "default")
-    if health in ("none", False, None):
-        value["health"] = None
+    if not isinstance(needs, list):
         return
-    probes = {} if health == "default" else health
-    if not isinstance(probes, dict):
-        report((*path, "health"), "must be a mapping, such as {http: /health}, or none")
-        value["health"] = None
-        return
-    probes = dict(probes)
-    here = (*path, "health")
-    _drop_unsupported(probes, _UNSUPPORTED_HEALTH, here, report)
-    _http(probes, here, report)
-    _tcp(probes, here, report, has_port=value.get("port") is not None)
-    if "exec" in probes and isinstance(probes["exec"], list):
-        probes["exec"] = {"command": probes["exec"]}
-    if "log" in probes:
-        _log(probes, here, report)
-    if not _HEALTH_KEYS & probes.keys():
-        if value.get("port") is None or value.get("oneshot") is True:
-            if health != "default":
-                report(here, "names no probe: one of http, tcp, exec, log")
-            value["health"] = None
-            return
-        probes["tcp"] = {}
-    value["health"] = probes
-
-
-def _http(probes: dict[str, Any], path: Path, report: Report) -> None:
-    http = probes.get("http")
-    if http is None:
-        probes.pop("http", None)
-        return
-    if isinstance(http, str | Template):
-        is_url = isinstance(http, str) and "://" in http
-        leads = isinstance(http, Template) and not str(http).startswith("/")
-        http = {"url": http} if is_url or leads else {"path": http}
-    if not isinstance(http, dict):
-        report((*path, "http"), "must be a path, a URL or a mapping")
-        del probes["http"]
-        return
-    http = dict(http)
-    if ("path" in http) == ("url" in http):
-        report((*path, "http"), "needs either `path` or `url`")
-    url = http.get("url")
-    if isinstance(url, str) and urlsplit(url).scheme not in {"http", "https"}:
-        report((*path, "http"), f"{url!r} is no http or https URL")
-    if "status" in http:
-        http["status"] = _statuses(http["status"], (*path, "http", "status"), report)
-    probes["http"] = http
-
-
-def _statuses(value: Any, path: Path, report: Report) -> list[tuple[int, int]]:  # noqa: ANN401
-    ranges = []
-    for one in value if isinstance(value, list) else [value]:
-        match = _STATUS.fullmatch(str(one).replace(" ", ""))
-        if match is None:
-            report(path, f"{one!r} is no status such as 200 or 200-299")
-            continue
-        ranges.append((int(match[1]), int(match[2] or match[1])))
-    return ranges
-
-
-def _tcp(probes: dict[str, Any], path: Path, report: Report, *, has_port: bool) -> None:
-    tcp = probes.get("tcp")
-    if tcp is None or tcp is False:
-        probes.pop("tcp", None)
-    elif tcp is True:
-        probes["tcp"] = {}
-    elif isinstance(tcp, int):
-        probes["tcp"] = {"port": tcp}
-    elif isinstance(tcp, str):
-        host, _, port = tcp.rpartition(":")
-        probes["tcp"] = {"port": port, **({"host": host.strip("[]")} if host else {})}
-    if probes.get("tcp") == {} and not has_port:
-        report((*path, "tcp"), "the service has no `port` to probe")
-    http = probes.get("http")
-    if isinstance(http, dict) and "path" in http and not has_port:
-        report((*path, "http"), "a path needs the service to have a `port`; or give a whole URL")
-
-
-def _log(probes: dict[str, Any], path: Path, report: Report) -> None:
-    pattern = probes["log"]
-    if isinstance(pattern, str):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            report((*path, "log"), f"is no regular expression: {error}")
-        probes["log"] = {"pattern": pattern}
+    value["depends_on"] = {}
+    for number, one in enumerate(needs):
+        if isinstance(one, str):
+            value["depends_on"][one] = None
+        else:
+            here = (*path, "depends_on", number)
+            report(here, "must be a name; with conditions it is a mapping, {name: healthy}")

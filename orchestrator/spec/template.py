@@ -1,12 +1,18 @@
 """Text from services.yaml of which some parts are known only when a service starts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import core_schema
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+
+# What would be read as a reference or as `$$` if it stood in the file as it is.
+_DOLLARS = re.compile(r"\$+(?=\{)|\${2,}")
+_DOLLARS_BEFORE_REF = re.compile(r"\$+(?=\{)|\${2,}|\$\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +51,40 @@ class Template:
 
     def __str__(self) -> str:
         """As it would stand in the file: references as ``${…}``, a literal ``${`` as ``$${``."""
+        last = len(self.parts) - 1
         return "".join(
-            part.replace("${", "$${") if isinstance(part, str) else str(part) for part in self.parts
+            written(part, before_ref=number < last) if isinstance(part, str) else str(part)
+            for number, part in enumerate(self.parts)
         )
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+        cls, source: type[Any], handler: "GetCoreSchemaHandler"
+    ) -> core_schema.CoreSchema:
         def parse(value: object) -> Template:
-            if isinstance(value, Template):
-                return value
-            if isinstance(value, bool):
-                raise ValueError(f'must be text; write "{str(value).lower()}" in quotes')  # noqa: TRY004
-            if isinstance(value, str | int | float):
-                # A number of the file knows how it was written there: 1.10 is not 1.1.
-                return cls.literal(str(getattr(value, "text", value)))
-            raise ValueError("must be text")
+            return value if isinstance(value, Template) else cls.literal(parse_text(value))
 
         return core_schema.no_info_plain_validator_function(
             parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
 
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"type": ["string", "number"]}
+
+def written(text: str, *, before_ref: bool = False) -> str:
+    """Return a text as it must stand in services.yaml to be read as ``text``."""
+    pattern = _DOLLARS_BEFORE_REF if before_ref else _DOLLARS
+    return pattern.sub(lambda found: found[0] * 2, text)
+
+
+def parse_text(value: object) -> str:
+    """Return a text of the file; numbers as they were written there, 1.10 as ``1.10``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        raise ValueError("must be text: put it in quotes")  # noqa: TRY004  pydantic's way
+    if isinstance(value, int | float):
+        return str(getattr(value, "text", value))
+    raise ValueError("must be text")
