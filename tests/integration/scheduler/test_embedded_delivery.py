@@ -215,6 +215,25 @@ def test_a_store_that_fails_for_a_while_loses_and_doubles_nothing(
     assert sorted(receiver.texts()) == ["x", "y"]
 
 
+def test_a_second_signal_ends_it_at_once_and_the_delivery_is_made_again(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.may_answer.clear()
+    with running(embedded(tmp_path)) as process, caller(process.url) as asked:
+        made = asked.schedule("x", soon(), receiver.url)
+        wait_until(receiver.texts)
+        process.child.terminate()
+        wait_until(lambda: "stopping on SIGTERM" in process.log())
+        started = time.monotonic()
+        assert process.stop() == 0
+        assert time.monotonic() - started < 1
+        assert "Traceback" not in process.log()
+    receiver.may_answer.set()
+    with running(embedded(tmp_path)) as process, caller(process.url) as asked:
+        asked.becomes(made, "Completed")
+        assert [d.id for d in receiver.deliveries] == [made, made]
+
+
 def test_two_schedulers_do_not_share_a_store(scheduler: Process, tmp_path: Path) -> None:
     second = embedded(tmp_path)
     second.log_path = tmp_path / "second.log"
