@@ -7,9 +7,9 @@ import click
 
 from orchestrator.cli import outcome
 from orchestrator.cli.stack import Stack
-from orchestrator.cli.summary import say_failures
+from orchestrator.cli.summary import Summary, refuse_bad
 from orchestrator.cli.watching import Watched, matching
-from orchestrator.errors import WaitFailed, WaitTimeout
+from orchestrator.errors import ControlError
 
 WAIT_S = 300.0
 
@@ -40,7 +40,8 @@ def wait_until_well(stack: Stack, names: Sequence[str], timeout_s: float) -> Non
 
     Raises:
         WaitTimeout: it did not come so far in time.
-        WaitFailed: some failed.
+        WaitFailed: some failed, or are not there because others did.
+        ControlError: the supervisor ended meanwhile.
     """
     deadline = time.monotonic() + timeout_s
     with stack.client.events() as events:
@@ -48,11 +49,10 @@ def wait_until_well(stack: Stack, names: Sequence[str], timeout_s: float) -> Non
         while True:
             verdict = outcome.waited(names, watched.items, watched.running_for_s)
             left_s = deadline - time.monotonic()
-            if verdict.done or left_s <= 0 or watched.ended:
+            if verdict.done or left_s <= 0:
                 break
+            if watched.ended:
+                raise ControlError("the supervisor ended meanwhile")
             watched.next(min(left_s, 0.1))
-    say_failures(stack, watched, verdict)
-    if not verdict.done:
-        raise WaitTimeout(f"not ready in time: {', '.join(verdict.open)}", verdict.open)
-    if verdict.is_bad:
-        raise WaitFailed(f"failed: {', '.join(verdict.failed + verdict.behind)}", verdict.failed)
+    Summary(stack, watched, names).say_failures(verdict)
+    refuse_bad(verdict)

@@ -3,84 +3,81 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.cli.outcome import Item
-from orchestrator.cli.table import duration, paint, reasons, waiting_text
+from orchestrator.cli.screen import Screen
+from orchestrator.cli.table import duration, harmless, paint, reasons, waiting_text
 from orchestrator.cli.watching import Watched
-from orchestrator.logs.clean import clean
 
-_HINT_AFTER_S = 15.0
+_COLOURS = {
+    "✓ healthy": 32,
+    "✓ completed": 32,
+    "running": 32,
+    "starting": 33,
+    "checking": 33,
+    "unhealthy": 31,
+    "backoff": 31,
+    "✗ failed": 31,
+}
 
 
 class Live:
     """Draws on a terminal; elsewhere it appends a line when a state changes."""
 
     def __init__(self, *, terminal: bool, colour: bool) -> None:
-        self._terminal = terminal
+        self._screen = Screen() if terminal else None
         self._colour = colour
-        self._drawn = 0
         self._told: dict[str, tuple[str, str]] = {}
         self._since: dict[str, float] = {}
 
     def show(self, watched: Watched, names: Sequence[str]) -> None:
         """Show every service as it is now."""
         now = time.monotonic()
+        width = max(map(len, names), default=0)
         for name in names:
             item = watched.items[name]
             word = (item["state"], item["health"])
             if self._told.get(name) != word:
                 self._told[name] = word
                 self._since[name] = now
-                if not self._terminal:
-                    self._write(self._line(item, names, 0.0) + "\n")
-        if self._terminal:
-            self._redraw([self._line(watched.items[n], names, now - self._since[n]) for n in names])
+                if self._screen is None:
+                    sys.stdout.write(self._line(item, width, 0.0) + "\n")
+        if self._screen is None:
+            sys.stdout.flush()
+            return
+        lines = [self._line(watched.items[n], width, now - self._since[n]) for n in names]
+        self._screen.draw(lines)
 
     def clear(self) -> None:
         """Take the live lines away; what comes next stands in their place."""
-        if self._terminal and self._drawn:
-            self._write(f"\x1b[{self._drawn}A\x1b[J")
-            self._drawn = 0
+        if self._screen is not None:
+            self._screen.clear()
 
-    def _redraw(self, lines: Sequence[str]) -> None:
-        height = max(3, shutil.get_terminal_size().lines - 2)
-        shown = list(lines[:height])
-        if len(lines) > height:
-            shown[-1] = f"… and {len(lines) - height + 1} more"
-        self.clear()
-        self._write("".join(f"{line}\x1b[K\n" for line in shown))
-        self._drawn = len(shown)
-
-    def _line(self, item: Item, names: Sequence[str], for_s: float) -> str:
-        width = max(map(len, names))
-        text = f"{item['name'].ljust(width)}  {_mark(item):<12} {_what(item, for_s)}"
-        if self._terminal:
-            text = text[: shutil.get_terminal_size().columns - 1]
-        code = _COLOURS.get(item["state"])
-        if item["health"] == "healthy":
-            code = 32
+    def _line(self, item: Item, width: int, for_s: float) -> str:
         mark = _mark(item)
-        return text.replace(mark, paint(mark, code, on=self._colour), 1) if code else text
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-_COLOURS = {"running": 32, "completed": 32, "failed": 31, "backoff": 31, "starting": 33}
+        lead = item["name"].ljust(width)
+        text = f"{mark:<12} {_what(item, for_s)}".rstrip()
+        if self._screen is not None:
+            text = text[: max(0, shutil.get_terminal_size().columns - width - 3)]
+        code = _COLOURS.get(mark)
+        if code is not None and self._colour and text.startswith(mark):
+            text = paint(mark, code, on=True) + text[len(mark) :]
+        return f"{lead}  {text}"
 
 
 def _mark(item: Item) -> str:
     if item["health"] == "healthy":
         return "✓ healthy"
-    if item["state"] == "completed":
-        return "✓ completed"
-    if item["state"] == "failed":
-        return "✗ failed"
-    if item["state"] == "pending":
-        return "waiting"
-    return str(item["health"] if item["health"] in {"checking", "unhealthy"} else item["state"])
+    match item["state"]:
+        case "completed":
+            return "✓ completed"
+        case "failed":
+            return "✗ failed"
+        case "pending":
+            return "waiting"
+        case state:
+            return str(item["health"] if item["health"] in {"checking", "unhealthy"} else state)
 
 
 def _what(item: Item, for_s: float) -> str:
@@ -88,19 +85,33 @@ def _what(item: Item, for_s: float) -> str:
     if state == "pending":
         return f"for {waiting_text(item)}" if item["waiting_for"] else ""
     if item["health"] == "healthy":
-        return f"{item['url'] or ''}  {item['log_file']}".strip()
-    found = [duration(for_s)] if for_s >= 1 and state not in {"running", "completed"} else []
-    probe = item["last_probe"]
-    if probe and not probe["ok"] and state == "starting":
-        found.append(f"{probe['kind']}: {probe['text']}")
-    elif state in {"failed", "backoff", "exited"}:
-        found += reasons(item)[:1]
+        return f"{harmless(item['url'] or '')}  {item['log_file']}".strip()
+    found = []
+    if state not in {"running", "completed", "failed", "exited"} and for_s >= 1:
+        found.append(duration(for_s))
+    if state in {"failed", "backoff", "exited"}:
+        found += reasons(item)[:2]
+    elif state == "starting" and reasons(item):
+        found += reasons(item)
     elif item["pid"]:
         found.append(f"pid {item['pid']}")
-    return " · ".join(clean(one.encode(), colour=False) for one in found)
+    return " · ".join(found)
 
 
-def is_slow(watched: Watched, name: str) -> bool:
-    """Whether a service has been starting so long that more should be said about it."""
-    item = watched.items[name]
-    return item["state"] == "starting" and watched.running_for_s(name) >= _HINT_AFTER_S
+class Hints:
+    """Tells, once a service, which of them have not become well for long."""
+
+    def __init__(self, after_s: float, say: Callable[[str], None]) -> None:
+        self._after_s = after_s
+        self._say = say
+        self._since = time.monotonic()
+        self._told: set[str] = set()
+
+    def look(self, undecided: Sequence[str], items: Mapping[str, Item]) -> None:
+        """Say more about those that are on their way, and have been for too long."""
+        if time.monotonic() - self._since < self._after_s:
+            return
+        for name in undecided:
+            if name not in self._told and items[name]["state"] != "pending":
+                self._told.add(name)
+                self._say(name)

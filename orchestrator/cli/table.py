@@ -12,6 +12,7 @@ Item = Mapping[str, Any]
 _COLUMNS = ("NAME", "STATE", "HEALTH", "PID", "UPTIME", "RESTARTS", "URL")
 _DROPPED_FIRST = ("URL", "PID", "RESTARTS")
 _NARROW = 80
+_EXPLAINED = {"failed", "backoff", "stopping", "exited"}
 _COLOURS = {
     "running": 32,
     "completed": 32,
@@ -55,12 +56,10 @@ def reasons(item: Item) -> list[str]:
     if state == "pending" and item["waiting_for"]:
         found.append(f"waits for {waiting_text(item)}")
     if state == "backoff" and item["next_restart_at"]:
-        found.append(f"tried again at {item['next_restart_at']}")
+        found.append(f"next try {_until(item['next_restart_at'])}")
     cause = item["cause"]
-    if cause and (state in {"failed", "backoff", "stopping"} or item["restarts"]):
-        found.append(f"{cause['text']} (run {cause['run']})")
-    if state == "exited" and cause:
-        found.append(cause["text"])
+    if cause and (state in _EXPLAINED or item["restarts"]):
+        found.append(cause["text"] + (f" (run {cause['run']})" if cause["run"] else ""))
     probe = item["last_probe"]
     if probe and not probe["ok"] and (item["health"] == "unhealthy" or state == "starting"):
         found.append(f"{probe['kind']}: {probe['text']}")
@@ -71,7 +70,17 @@ def reasons(item: Item) -> list[str]:
         for one in item.get("alternatives", ())
         if one["why"] and state == "failed"
     ]
-    return [" ".join(text.split()) for text in found]
+    return [harmless(text) for text in found]
+
+
+def harmless(text: str) -> str:
+    """Return a text that may come from a service as one line that only shows itself."""
+    flat = " ".join(text.split())
+    if flat.isprintable():
+        return flat
+    from orchestrator.logs.clean import clean
+
+    return clean(flat.encode("utf-8", "replace"), colour=False)
 
 
 def waiting_text(item: Item) -> str:
@@ -100,6 +109,15 @@ def paint(text: str, code: int | str, *, on: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if on else text
 
 
+def _until(moment: str) -> str:
+    """Return how long it is until a time in RFC 3339."""
+    from datetime import UTC, datetime
+
+    # Only shown; nothing is decided by it.
+    left_s = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()  # noqa: TID251
+    return f"in {duration(left_s)}" if left_s > 0 else "now"
+
+
 def _paint(padded: str, word: str, *, on: bool) -> str:
     code = _COLOURS.get(word)
     return paint(padded, code, on=on) if code else padded
@@ -113,7 +131,7 @@ def _cells(item: Item) -> dict[str, str]:
         "PID": str(item["pid"] or "-"),
         "UPTIME": duration(item["uptime_s"]),
         "RESTARTS": str(item["restarts"]),
-        "URL": item["url"] or "-",
+        "URL": harmless(item["url"] or "-"),
     }
 
 

@@ -1,0 +1,57 @@
+"""The one way in which `up` has a stack run: by the supervisor that answers, or by a new one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.cli.stack import Options, Stack
+from orchestrator.control.client import Leaderless, Unresponsive
+from orchestrator.errors import ControlError, NotRunning, ProtocolMismatch
+
+_UP_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A running stack; ``here`` tells that its supervisor was started by this `up`."""
+
+    stack: Stack
+    here: bool
+
+
+def start(located: Stack, services: Sequence[str], options: Options, *, no_deps: bool) -> Started:
+    """Have a supervisor run the services, all of them if none is named.
+
+    Raises:
+        OrchestratorError: it could not be; nothing was started.
+    """
+    stack = located.ensure()
+    if not _answers(stack):
+        from orchestrator.cli.daemon import launch
+
+        if launch(
+            stack,
+            services,
+            no_deps=no_deps,
+            environ=options.environ,
+            env_file=options.env_file,
+            answers=lambda: _answers(stack),
+        ):
+            return Started(stack, here=True)
+    stack.client.post("/v1/up", {"services": list(services), "no_deps": no_deps}, _UP_S)
+    return Started(stack, here=False)
+
+
+def _answers(stack: Stack) -> bool:
+    """Whether a supervisor answers. One that breaks off is starting or ending: it does not.
+
+    Raises:
+        Unresponsive: one is there that is stopped or hung; waiting for it has no end.
+        ProtocolMismatch: one of another version is there.
+    """
+    try:
+        stack.client.stack()
+    except (Unresponsive, ProtocolMismatch):
+        raise
+    except (NotRunning, Leaderless, ControlError):
+        return False
+    return True
