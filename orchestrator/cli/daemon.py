@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import importlib
 import json
 import logging
 import logging.handlers
@@ -241,6 +242,7 @@ async def _supervise(
     writer: int,
 ) -> None:
     import anyio
+    import anyio.to_thread
 
     from orchestrator.supervise.shepherd import Surroundings
     from orchestrator.supervise.stack import running
@@ -267,7 +269,9 @@ async def _supervise(
             if not unit.removed and (not adopted or not unit.status.run or unit.status.wanted)
         ]
         await live.operations.up(names, no_deps=no_deps)
-        # The web server's imports take longer than all of the above: the services come first.
+        # The web server's imports take longer than all of the above: the services come first, and
+        # a thread leaves the loop awake meanwhile.
+        await anyio.to_thread.run_sync(importlib.import_module, "orchestrator.control.server")
         from orchestrator.control.server import bind, serve
 
         server_socket = bind(places.control_socket_path)

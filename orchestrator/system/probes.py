@@ -6,14 +6,14 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
+import h11
+from anyio.abc import ByteStream, SocketAttribute
 
 from orchestrator.spec.quantities import format_duration
-
-if TYPE_CHECKING:
-    import httpx2
 
 _MAX_BODY_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 200
@@ -53,63 +53,86 @@ async def timed(
     return ProbeResult(kind, ok, text.replace("{took}", _milliseconds(took_s)), took_s)
 
 
-class Http:
-    """Asks over HTTP: no redirects, no proxy or credentials from the environment, bodies capped."""
+async def ask(request: HttpRequest) -> tuple[bool, str]:
+    """Return whether the answer to a request is as it must be, and what it was.
 
-    def __init__(self) -> None:
-        self._clients: dict[bool, httpx2.AsyncClient] = {}
+    One connection for one request, so that an answer is always the present listener's. Redirects
+    are not followed, no proxy and no credentials are taken from the environment, and at most 64 KiB
+    of a body are read. There is no deadline in here: it belongs around all of it.
 
-    async def ask(self, request: HttpRequest) -> tuple[bool, str]:
-        """Return whether the answer is as it must be, and what it was."""
-        import httpx2
-
-        client = self._client(verify=request.url.startswith("https:"))
+    It speaks h11 itself: the whole of an HTTP client takes longer to import than many a service to
+    start, and is a fifth of the supervisor's memory.
+    """
+    try:
+        url = urlsplit(request.url)
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        stream = await _open(host, port, tls=url.scheme == "https")
+    except (OSError, ValueError) as error:
+        return False, _refusal(error)
+    async with stream:
         try:
-            async with client.stream(
-                request.method,
-                request.url,
-                headers={"Accept-Encoding": "identity"} | dict(request.headers),
-            ) as answer:
-                body = await _body(answer)
-                return _judge(request, answer.status_code, answer.headers, body)
-        except httpx2.ConnectError as error:
-            return False, _refusal(error)
-        except httpx2.HTTPError as error:
-            return False, f"{_words(type(error).__name__)}: {error}".rstrip(": ")
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            return False, f"{request.url!r} cannot be asked: {error}"
-
-    async def aclose(self) -> None:
-        """Close what is open."""
-        for client in self._clients.values():
-            await client.aclose()
-
-    def _client(self, *, verify: bool) -> "httpx2.AsyncClient":
-        if verify not in self._clients:
-            import httpx2
-
-            self._clients[verify] = httpx2.AsyncClient(
-                verify=verify,
-                trust_env=False,
-                follow_redirects=False,
-                timeout=None,
-                # A kept connection could belong to the run before.
-                limits=httpx2.Limits(max_keepalive_connections=0),
-            )
-        return self._clients[verify]
+            return await _exchange(stream, request, url)
+        except h11.RemoteProtocolError as error:
+            return False, f"the answer is no HTTP: {str(error).lower()}"
+        except h11.LocalProtocolError as error:
+            return False, f"{request.url!r} cannot be asked: {str(error).lower()}"
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
+            return False, "the connection was closed before there was an answer"
 
 
-async def _body(answer: "httpx2.Response") -> bytes:
-    """Return the body, or its beginning where it is larger than anybody's health."""
-    announced = answer.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > _MAX_BODY_BYTES:
-        return b""
+async def _open(host: str, port: int, *, tls: bool) -> ByteStream:
+    if tls:
+        return await anyio.connect_tcp(host, port, tls=True, tls_standard_compatible=False)
+    return await anyio.connect_tcp(host, port)
+
+
+async def _exchange(stream: ByteStream, request: HttpRequest, url: SplitResult) -> tuple[bool, str]:
+    connection = h11.Connection(h11.CLIENT)
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    headers = {
+        "Host": url.netloc.rpartition("@")[2],
+        "User-Agent": "orchestrator",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **request.headers,
+    }
+    sent = connection.send(
+        h11.Request(method=request.method, target=target, headers=list(headers.items()))
+    )
+    await stream.send((sent or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    answer: h11.Response | None = None
     body = b""
-    async for chunk in answer.aiter_raw():
-        body += chunk
-        if len(body) >= _MAX_BODY_BYTES:
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await _received(stream))
+        elif isinstance(event, h11.Response):
+            answer = event
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        elif not isinstance(event, h11.InformationalResponse):
             break
-    return body[:_MAX_BODY_BYTES]
+        if answer is not None and (len(body) >= _MAX_BODY_BYTES or _is_larger(answer)):
+            break
+    if answer is None:
+        return False, "the connection was closed before there was an answer"
+    found = {name.decode(): value.decode("latin-1") for name, value in answer.headers}
+    return _judge(request, answer.status_code, found, body[:_MAX_BODY_BYTES])
+
+
+async def _received(stream: ByteStream) -> bytes:
+    """Return what came, or what h11 takes for the end."""
+    try:
+        return await stream.receive()
+    except anyio.EndOfStream:
+        return b""
+
+
+def _is_larger(answer: h11.Response) -> bool:
+    """Whether the body is announced as larger than anybody's health; then it is not read."""
+    sizes = [value for name, value in answer.headers if name == b"content-length"]
+    return any(size.isdigit() and int(size) > _MAX_BODY_BYTES for size in sizes)
 
 
 def _judge(
@@ -139,16 +162,10 @@ def _shown(body: bytes) -> str:
 
 
 def _refusal(error: Exception) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        cause = cause.__cause__ or cause.__context__
-    return f"cannot connect: {error}"
-
-
-def _words(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    if _is_refusal(error):
+        return "connection refused"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"cannot connect: {reason}"
 
 
 async def connect(host: str, port: int) -> tuple[bool, str]:
@@ -159,9 +176,9 @@ async def connect(host: str, port: int) -> tuple[bool, str]:
     try:
         stream = await anyio.connect_tcp(host, port)
     except OSError as error:
-        return False, "connection refused" if _is_refusal(error) else f"cannot connect: {error}"
+        return False, _refusal(error)
     async with stream:
-        connection: socket.socket = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        connection: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610
         with contextlib.suppress(OSError):
             if connection.getsockname() == connection.getpeername():
                 return False, "connection refused"

@@ -10,9 +10,9 @@ from orchestrator.spec.model import Health
 from orchestrator.spec.template import Template
 from orchestrator.system.listeners import Listener, Listeners, is_own
 from orchestrator.system.probes import (
-    Http,
     HttpRequest,
     ProbeResult,
+    ask,
     connect,
     judge_exec,
     search,
@@ -41,7 +41,6 @@ class Target:
     new_lines: Callable[[], list[str]]
     env: Mapping[str, str]
     cwd: str
-    http: Http
     http_path: str | None = None
     request: HttpRequest | None = None
     command: tuple[str, ...] = ()
@@ -63,12 +62,9 @@ class Target:
         new_lines: Callable[[], list[str]],
         env: Mapping[str, str],
         cwd: str,
-        http: Http | None = None,
     ) -> "Target":
         """Return a target with every text of ``health`` replaced by ``render``."""
-        target = cls(
-            name, health, port, listeners, tree, run_exec, new_lines, env, cwd, http or Http()
-        )
+        target = cls(name, health, port, listeners, tree, run_exec, new_lines, env, cwd)
         asked = health.http
         if asked is not None:
             target.http_path = render(asked.path) if asked.path is not None else None
@@ -131,7 +127,7 @@ class Target:
             place = f"[{host}]" if ":" in host else host
             request = replace(request, url=f"http://{place}:{self.port}{self.http_path}")
         asked = request
-        return await timed("http", self.health.timeout_s, lambda: self.http.ask(asked))
+        return await timed("http", self.health.timeout_s, lambda: ask(asked))
 
     async def _exec(self) -> ProbeResult | None:
         if not self.command:
