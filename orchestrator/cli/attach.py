@@ -113,9 +113,12 @@ class _Session:
         names = self._watched.names(services)
         self._say_head(names)
         trail = self._trail(names)
-        code = self._until_decided(names) if sys.stdout.isatty() else None
+        terminal = sys.stdout.isatty()
+        code = self._until_decided(names) if terminal else None
         if code is None:
-            code = self._follow(names, trail)
+            if terminal:
+                self._say_ready(names)
+            code = self._follow(names, trail, is_told=terminal)
         return self._leave() if code == _DETACHED else self._finish(code)
 
     # The parts.
@@ -138,10 +141,9 @@ class _Session:
             hints.look(verdict.open, self._watched.items)
             self._wait(_LOOK_S)
 
-    def _follow(self, names: Sequence[str], trail: Trail) -> int:
-        """Show the merged logs until there is a reason to end."""
+    def _follow(self, names: Sequence[str], trail: Trail, *, is_told: bool) -> int:
+        """Show the merged logs until there is a reason to end; ``is_told``: how all came up."""
         hints = Hints(_HINT_AFTER_S, lambda name: self._hint(name, _nothing))
-        is_told = False
         while True:
             busy = trail.show()
             verdict = self._verdict(names)

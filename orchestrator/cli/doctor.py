@@ -179,5 +179,5 @@ def _runtime_of(dll: Path, runtimes: list[str]) -> Iterator[Check]:
     for one in wanted:
         major = str(one["version"]).split(".")[0]
         there = any(each.startswith(f"{one['name']} {major}.") for each in runtimes)
-        fix = f"install {one['name']} {major}, or set DOTNET_ROLL_FORWARD=Major where a newer is there"
+        fix = f"install {one['name']} {major}; a newer one does with DOTNET_ROLL_FORWARD=Major"
         yield Check("SCHEDULER_DLL", there, f"wants {one['name']} {one['version']}", fix)
