@@ -216,7 +216,7 @@ def _address(raw: str) -> str:
 def is_own(
     listeners: list[Listener], pids: Iterable[int], owner: Callable[[Listener], int | None]
 ) -> tuple[list[Listener], int | None]:
-    """Return those of ``listeners`` that ``pids`` hold; if none, a foreign holder's pid if known."""
+    """Return those of ``listeners`` that ``pids`` hold; else a foreign holder, if known."""
     inodes = socket_inodes(pids)
     own = [one for one in listeners if one.inode in inodes]
     if own:

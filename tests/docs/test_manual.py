@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from orchestrator.cli.main import COMMANDS, cli
 from orchestrator.control.wire import kinds
-from orchestrator.spec.words import keys_at
 from orchestrator.spec.model import Project
+from orchestrator.spec.words import keys_at
 
 DOCS = Path(__file__).parents[2] / "docs"
 OWN = {"name", "file", "run", "env_file_values", "set_by_user"}
@@ -66,11 +66,11 @@ def models(model: Any = Project) -> Iterator[type[BaseModel]]:
     seen: list[type[BaseModel]] = []
 
     def visit(annotation: Any) -> None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if annotation not in seen:
-                seen.append(annotation)
-                for field in annotation.model_fields.values():
-                    visit(field.annotation)
+        is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        if is_model and annotation not in seen:
+            seen.append(annotation)
+            for field in annotation.model_fields.values():
+                visit(field.annotation)
         for inner in getattr(annotation, "__args__", ()):
             visit(inner)
 
@@ -101,7 +101,7 @@ def test_the_changelog_has_the_version_or_what_is_unreleased_on_top() -> None:
     assert re.search(r"^## (Unreleased|\d+\.\d+\.\d+)", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")) + [DOCS.parent / "README.md"])
+@pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"])
 def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), (page.name, target)

@@ -181,7 +181,11 @@ def test_an_answer_that_is_none_keeps_a_service_from_being_healthy(
     make: Make, behaviour: str, text: str
 ) -> None:
     port = free_port()
-    more = {"http_status": [503], "http_redirect": ["http://127.0.0.1:1/"]}.get(behaviour, [])
+    words: dict[str, list[object]] = {
+        "http_status": [503],
+        "http_redirect": ["http://127.0.0.1:1/"],
+    }
+    more = words.get(behaviour, [])
     health = {"http": "/", "timeout": "300ms", "start_timeout": "1s"}
     one = make(
         {

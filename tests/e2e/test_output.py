@@ -7,16 +7,25 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.stack import evil, is_alive, wait_until
+from tests.stack import Stack, evil, is_alive, wait_until
 
 
 def rss_kb(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def wait_for_another_shim(one: Stack, than: int) -> None:
+    wait_until(lambda: one.shim_pids() and than not in one.shim_pids())
+
+
+def wait_for_end(pid: int) -> None:
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_no_line_is_missing_or_twice_when_the_supervisor_is_killed_again_and_again(
@@ -47,7 +56,7 @@ def test_a_killed_shim_is_replaced_and_loses_nothing(make: Make) -> None:
     for _ in range(5):
         shim = next(iter(one.shim_pids()))
         os.kill(shim, signal.SIGKILL)
-        wait_until(lambda shim=shim: one.shim_pids() and shim not in one.shim_pids())
+        wait_for_another_shim(one, shim)
     one.wait_for_log("a", b"\n2999\n", within_s=15)
     assert one.log("a") == b"".join(b"%d\n" % number for number in range(3000))
     item = one.service("a")
@@ -65,7 +74,7 @@ def test_a_shim_and_the_supervisor_killed_together_lose_nothing(make: Make) -> N
         supervisor, shims = one.supervisor_pid, list(one.shim_pids())
         for victim in (*shims, supervisor):
             os.kill(victim, signal.SIGKILL)
-        wait_until(lambda supervisor=supervisor: not is_alive(supervisor))
+        wait_for_end(supervisor)
         one.up()
         assert one.service("a")["pid"] == pid
     one.wait_for_log("a", b"\n2999\n", within_s=15)
@@ -192,13 +201,13 @@ def test_logs_follow_across_restarts_and_rotation(make: Make) -> None:
     try:
         assert one.run("restart", "a").code == 0
         assert follower.stdout is not None
-        seen = []
+        seen: list[dict[str, Any]] = []
         while not seen or seen[-1].get("text") != "2000":
             seen.append(json.loads(follower.stdout.readline()))
     finally:
         follower.kill()
         follower.wait()
-        if follower.stdout:
+        if follower.stdout is not None:
             follower.stdout.close()
     texts = [item["text"] for item in seen if "text" in item and item["run"] == 2]
     assert texts[0].endswith("/a/2")

@@ -1,5 +1,6 @@
 """Starting, adopting, stopping: the stack as a whole."""
 
+import contextlib
 import json
 import os
 import signal
@@ -207,8 +208,7 @@ def test_one_failed_one_shot_in_a_chain_of_eight(make: Make) -> None:
     broken.unlink()
     assert one.run("restart", "step3").code == 0
     assert one.run("wait", "step8", "--for", "completed").code == 0
-    states = {item["state"] for item in one.snapshot()["services"]}
-    assert states == {"completed"}
+    assert {item["state"] for item in one.snapshot()["services"]} == {"completed"}
 
 
 def test_the_restart_of_a_service_leaves_its_dependants_running(make: Make) -> None:
@@ -225,10 +225,8 @@ def test_the_daemon_survives_the_end_of_the_group_that_started_it(make: Make) ->
     one = make({"a": HANG})
     starter = one.start("up", "-d", process_group=0)
     starter.wait(20)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(starter.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
     assert one.wait_for_state("a", "running")["pid"]
     assert os.getsid(one.supervisor_pid) != os.getsid(0)
 

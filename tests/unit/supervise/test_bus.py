@@ -35,7 +35,8 @@ async def test_a_slow_subscriber_loses_its_oldest_messages_and_is_told_how_many(
 
 
 async def test_until_returns_when_a_message_makes_it_true() -> None:
-    bus, seen = Bus(), []
+    bus = Bus()
+    seen: list[object] = []
     async with anyio.create_task_group() as tasks:
 
         async def wait() -> None:
