@@ -1,4 +1,4 @@
-"""A stack for end-to-end tests: the installed program, a project of its own, nothing left behind."""
+"""A stack for end-to-end tests: the real program, a project of its own, nothing left behind."""
 
 import contextlib
 import hashlib
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from tests import oracle
 from tests.processes import (
     STEP_S,
     all_pids,
@@ -128,15 +129,12 @@ class Stack:
 
     def start(self, *words: object, **keys: Any) -> "subprocess.Popen[bytes]":
         """Start a command of the program and return it running; ended with the stack."""
-        started: subprocess.Popen[bytes] = subprocess.Popen(
-            self.command(*words),
-            cwd=self.folder,
-            **({"stdin": subprocess.DEVNULL, "env": self.environ} | keys),
-        )
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": self.environ} | keys
+        started = subprocess.Popen(self.command(*words), cwd=self.folder, **options)
         self._started.append(started)
         return started
 
-    def up(self, *words: object, code: int = 0, **environ: str) -> Ran:
+    def up(self, *words: object, code: int = 0, **environ: Any) -> Ran:
         """`up -d`, which must end with ``code``."""
         ran = self.run("up", "-d", *words, **environ)
         assert ran.code == code, ran
@@ -201,6 +199,22 @@ class Stack:
         """Return once the service has written ``text``."""
         wait_until(lambda: text in self.log(name), within_s, f"{text!r} in the log of {name}")
 
+    def answers(self) -> bool:
+        """Return whether a supervisor answers."""
+        try:
+            self.snapshot()
+        except OSError:
+            return False
+        return True
+
+    def ports(self) -> set[int]:
+        """Return the ports that services.yaml gives to services, as far as it can be read."""
+        try:
+            services = yaml.safe_load(self.file.read_text())["services"]
+            return {one["port"] for one in services.values() if type(one.get("port")) is int}
+        except (OSError, yaml.YAMLError, TypeError, AttributeError, KeyError):
+            return set()
+
     # Who lives.
 
     @property
@@ -252,7 +266,7 @@ class Stack:
         return {one.pid for one in found if one is not None and one.identity in self._hands}
 
     def _relatives(self) -> set[int]:
-        """Return whatever was started from here, however it is hidden: by environment and folder."""
+        """Return whatever was started from here, by environment and folder."""
         folder, home = str(self.folder), self.environ["HOME"]
         found = set()
         for pid in all_pids():
@@ -265,9 +279,10 @@ class Stack:
 
     def destroy(self) -> None:
         """End whatever lives of this stack, by pid, however broken it is."""
-        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            self._note_hands()
-            self.run("down", "-t", "0", within_s=15)
+        self._note_hands()
+        if self.survivors():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.run("down", "-t", "0", within_s=15)
         for started in self._started:
             started.kill()
             started.wait()
@@ -281,10 +296,17 @@ class Stack:
 
 
 @contextlib.contextmanager
-def stack(folder: Path, services: Mapping[str, Any], **keys: Any) -> Iterator[Stack]:
-    """Make a stack for the block; nothing of it lives afterwards."""
+def stack(
+    folder: Path, services: Mapping[str, Any], *, judged: bool = True, **keys: Any
+) -> Iterator[Stack]:
+    """Make a stack for the block; nothing of it lives afterwards.
+
+    What must be true of every stack is asserted at the end, unless it is not ``judged``.
+    """
     made = Stack(folder, services, **keys)
     try:
         yield made
+        if judged:
+            oracle.judge(made)
     finally:
         made.destroy()
