@@ -165,6 +165,8 @@ class _Checker:
         if at == len(text):
             reason = f"it ends too early; {self._expected} is missing" if at else "it is empty"
             return unmergeable(text, at, reason)
+        if text[at] in "}]" and text[:at].rstrip().endswith(","):
+            return unmergeable(text, at, "the comma before this is one too many")
         return unmergeable(text, at, f"{self._expected} was expected here")
 
     def _take_key(self, at: int, string: str) -> None:
