@@ -36,6 +36,11 @@ def program() -> list[str]:
 class Installed(Stack):
     """A stack that is run with the installed program, as a user does."""
 
+    def __init__(self, folder: Path, services: Mapping[str, Any], **keys: Any) -> None:
+        super().__init__(folder, services, **keys)
+        # The tests ask for every warning; a user does not.
+        self.environ.pop("PYTHONWARNINGS", None)
+
     def command(self, *words: object) -> list[str]:
         return [*program(), *(str(word) for word in words)]
 
@@ -132,8 +137,8 @@ class Table:
     ) -> None:
         """Print one figure; ``most`` and ``least`` are its budget."""
         fine = (most is None or value <= most) and (least is None or value >= least)
-        budget = f"≤ {most:g} {unit}" if most is not None else ""
-        budget = f"≥ {least:g} {unit}" if least is not None else budget
+        budget = f"≤ {most:.4g} {unit}" if most is not None else ""
+        budget = f"≥ {least:.4g} {unit}" if least is not None else budget
         mark = "" if most is None and least is None else ("ok" if fine else "OVER")
         if not fine:
             self.over.append(what)

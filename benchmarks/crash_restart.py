@@ -34,7 +34,9 @@ def restarts(fifo: Path, reader: int) -> list[float]:
     """Kill the service again and again, and measure until the next one is heard from."""
     restart = {"backoff": {"initial": 0, "max": 0, "jitter": 0}, "limit": "none"}
     took = []
-    with stack({"one": {"command": service(fifo), "restart": restart}}) as made:
+    # In services.yaml `$$` is a dollar.
+    command = [word.replace("$", "$$") for word in service(fifo)]
+    with stack({"one": {"command": command, "restart": restart}}) as made:
         made.up()
         pid = int(os.read(reader, 64))
         for _ in range(TURNS):
