@@ -19,10 +19,10 @@ from orchestrator.cli.live import Hints, Live
 from orchestrator.cli.secrets import redactor_of
 from orchestrator.cli.stack import Options, Stack
 from orchestrator.cli.starting import Started, start
-from orchestrator.cli.summary import CHANGED, Summary
+from orchestrator.cli.summary import Summary
 from orchestrator.cli.table import has_colour
 from orchestrator.cli.trail import Trail
-from orchestrator.cli.watching import Watched
+from orchestrator.cli.watching import CHANGED, Watched
 from orchestrator.control.client import Message
 from orchestrator.errors import ControlError, UnknownService
 

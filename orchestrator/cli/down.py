@@ -1,16 +1,23 @@
 """`down`: everything stopped, in reverse order, and nothing left."""
 
+import contextlib
+import os
+import select
 import time
+from collections.abc import Callable, Iterator
 
 import click
 
 from orchestrator.cli.durations import SECONDS
 from orchestrator.cli.stack import Stack, locate, options_of
 from orchestrator.cli.watching import Watched
-from orchestrator.control.client import living_shims
+from orchestrator.control.client import Leaderless, living_shims
 from orchestrator.errors import ControlError, NotRunning, OrchestratorError
 
 _SAY_AFTER_S = 2.0
+_LAST_S = 5.0
+_STARTING_S = 20.0
+_LOOK_S = 0.02
 
 
 @click.command(name="down")
@@ -21,24 +28,57 @@ _SAY_AFTER_S = 2.0
 def command(context: click.Context, *, grace_s: float | None) -> None:
     """Stop everything, what depends on others first.
 
-    Afterwards nothing of the stack is alive. It works as well when the supervisor is dead.
-    """
+    Afterwards nothing of the stack is alive. It works as well when the supervisor is dead, and
+    without a readable services.yaml. Nothing running is no error.
+
+    \b
+    orchestrator down       each service has its own grace
+    orchestrator down -t 0  kill at once
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
     quiet = options_of(context).quiet
-    try:
-        with stack.client.events() as events:
-            watched = Watched(events)
+    deadline = time.monotonic() + _STARTING_S
+    while True:
+        try:
+            is_down = _by_supervisor(stack, grace_s, quiet=quiet)
+        except NotRunning:
+            if not quiet:
+                click.echo("nothing is running", err=True)
+            return
+        except Leaderless:
+            is_down = False
+        if is_down or _without_supervisor(stack, grace_s, deadline, quiet=quiet):
+            break
+    _verify(stack)
+
+
+def _by_supervisor(stack: Stack, grace_s: float | None, *, quiet: bool) -> bool:
+    """Have the supervisor stop everything; false when it ended before it had."""
+    with stack.client.events() as events:
+        watched = Watched(events)
+        with _seen_out(watched.stack["pid"]) as gone:
             stack.client.post("/v1/down", {"grace_s": grace_s}, 10.0)
             follow_down(watched, quiet=quiet)
-    except NotRunning:
-        if not quiet:
-            click.echo("nothing is running", err=True)
-        return
+            gone(_LAST_S)
+        return watched.stopped
+
+
+def _without_supervisor(
+    stack: Stack, grace_s: float | None, deadline: float, *, quiet: bool
+) -> bool:
+    """Stop everything from here; false when a new supervisor comes up that can be asked soon."""
+    from orchestrator.cli.daemon import rescue
+
+    if not quiet:
+        click.echo("the supervisor is gone; its services are stopped without it", err=True)
+    try:
+        rescue(stack, grace_s)
     except ControlError:
-        if not living_shims(stack.runtime_dir):
+        if time.monotonic() > deadline:
             raise
-        _rescue(stack, grace_s)
-    _verify(stack)
+        time.sleep(_LOOK_S)  # noqa: TID251  no loop runs here
+        return False
+    return True
 
 
 def follow_down(watched: Watched, *, quiet: bool) -> None:
@@ -58,16 +98,24 @@ def follow_down(watched: Watched, *, quiet: bool) -> None:
         pass
 
 
-def _rescue(stack: Stack, grace_s: float | None) -> None:
-    from orchestrator.cli.daemon import rescue
-
-    click.echo("the supervisor is gone; its services are stopped without it", err=True)
-    rescue(stack, grace_s)
+@contextlib.contextmanager
+def _seen_out(pid: int) -> Iterator[Callable[[float], bool]]:
+    """Give a function that waits for the end of a process that lives now."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        # Gone already, or a system without pidfds: the end of its stream has to do.
+        yield lambda timeout_s: True  # noqa: ARG005
+        return
+    try:
+        yield lambda timeout_s: bool(select.select([fd], [], [], timeout_s)[0])
+    finally:
+        os.close(fd)
 
 
 def _verify(stack: Stack) -> None:
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + _LAST_S
     while left := living_shims(stack.runtime_dir):
         if time.monotonic() > deadline:
             raise OrchestratorError(f"not everything could be ended: {', '.join(left)} lives on")
-        time.sleep(0.02)  # noqa: TID251  no loop runs here
+        time.sleep(_LOOK_S)  # noqa: TID251  no loop runs here

@@ -77,7 +77,7 @@ class Commands(click.Group):
 @click.option("-C", "--directory", type=click.Path(path_type=Path), help="Work in this folder.")
 @click.option("--env-file", type=click.Path(path_type=Path), help="In place of the file's own.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors and what was asked for.")
-@click.option("-v", "--verbose", is_flag=True, help="Print more.")
+@click.option("-v", "--verbose", is_flag=True, help="Print where an error came from as well.")
 @click.version_option(__version__, prog_name="orchestrator", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(
@@ -102,6 +102,10 @@ def cli(
             os.chdir(directory)
         except OSError as error:
             raise OrchestratorError(f"cannot work in {directory}: {error.strerror}") from error
+    if verbose:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG)
     context.obj = Options(
         environ=environment(),
         file=file.absolute() if file else None,
@@ -128,27 +132,46 @@ def main() -> None:
 def run(words: list[str]) -> int:
     """Run the command line and return the exit code."""
     try:
-        code = cli.main(args=words, prog_name="orchestrator", standalone_mode=False)
-        sys.stdout.flush()
-    except SpecError as error:
-        for line in error.message.splitlines():
-            click.echo(line if error.problems else f"orchestrator: {line}", err=True)
-        return error.exit_code
-    except OrchestratorError as error:
-        click.echo(f"orchestrator: {error.message}", err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _answer(words)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except Terminated:
         return 143
     except (BrokenPipeError, ReaderGone):
         # Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, sys.stderr.fileno())
         return 0
+
+
+def _answer(words: list[str]) -> int:
+    """Run the command line, say what went wrong, and return the exit code for it."""
+    try:
+        code = cli.main(args=words, prog_name="orchestrator", standalone_mode=False)
+        sys.stdout.flush()
+    except OrchestratorError as error:
+        _say(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _say(OrchestratorError(f"cannot go on: {error}"), error)
+        return 1
     return code if isinstance(code, int) else 0
+
+
+def _say(error: OrchestratorError, origin: Exception | None = None) -> None:
+    """Print an error; problems of services.yaml a line each, in the form that editors read."""
+    is_list = isinstance(error, SpecError) and error.problems
+    click.echo(error.message if is_list else f"orchestrator: {error.message}", err=True)
+    if "logging" in sys.modules:  # -v loaded it, or something that has a log
+        import logging
+
+        logging.getLogger(__name__).debug("where it came from:", exc_info=origin or error)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  signal's signature

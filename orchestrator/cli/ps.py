@@ -1,20 +1,23 @@
 """`ps`: the services as they are."""
 
 import json
+import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
+from orchestrator.cli.completing import service_names
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stack import locate, options_of
 from orchestrator.cli.table import has_colour, render
-from orchestrator.cli.watching import Watched, matching
+from orchestrator.cli.watching import CHANGED, Item, Watched, matching
+from orchestrator.control.client import Message
 
-_QUIET = {"completed"}
+_REDRAW_S = 1.0
 
 
 @click.command(name="ps")
-@click.argument("services", nargs=-1)
+@click.argument("services", nargs=-1, shell_complete=service_names)
 @click.option("-a", "--all", "every", is_flag=True, help="Also the completed and the stopped ones.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the names.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as things change.")
@@ -29,14 +32,20 @@ def command(
     follow: bool,
     form: str,
 ) -> None:
-    """Show the services, those with problems first.
+    """Show the services, those with problems first and why.
 
-    Without -a, completed ones and those stopped by hand are left out.
-    """
+    Without -a, completed ones and those stopped by hand are left out of the table. JSON has all.
+    With -f, JSON is one service a line, at first and then at each change.
+
+    \b
+    orchestrator ps                         the table
+    orchestrator ps -q | xargs …            names
+    orchestrator ps --format json | jq …    for scripts; its shape only ever grows
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
     if follow:
         with stack.client.events() as events:
-            _follow(Watched(events), services, context, form)
+            _follow(Watched(events), services, context, form, every=every)
         return
     answer = stack.client.stack()
     items = _chosen(answer["services"], services, every=every or form == "json")
@@ -50,49 +59,65 @@ def command(
         _print(items, answer, context)
 
 
-def _chosen(
-    items: Sequence[dict[str, Any]], words: Sequence[str], *, every: bool
-) -> list[dict[str, Any]]:
+def _chosen(items: Sequence[Item], words: Sequence[str], *, every: bool) -> list[Item]:
     if words:
         names = matching(words, [item["name"] for item in items])
         return [item for item in items if item["name"] in names]
     return [item for item in items if every or not _is_out_of_sight(item)]
 
 
-def _is_out_of_sight(item: dict[str, Any]) -> bool:
-    return item["state"] in _QUIET or (item["state"] == "stopped" and not item["wanted"])
+def _is_out_of_sight(item: Item) -> bool:
+    return item["state"] == "completed" or (item["state"] == "stopped" and not item["wanted"])
 
 
-def _print(items: Sequence[dict[str, Any]], answer: dict[str, Any], context: click.Context) -> None:
+def _print(items: Sequence[Item], answer: Message, context: click.Context) -> None:
     colour = has_colour(options_of(context).environ)
     if items:
-        for line in render(items, colour=colour):
-            click.echo(line, color=True)
+        _say_lines(render(items, colour=colour))
     else:
         click.echo("nothing runs; `ps -a` shows all services", err=True)
     for warning in answer.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
     if answer.get("file_changed"):
-        click.echo("services.yaml has changed since this stack was started", err=True)
+        click.echo(CHANGED, err=True)
 
 
-def _follow(watched: Watched, services: Sequence[str], context: click.Context, form: str) -> None:
-    names = watched.names(services)
+def _follow(
+    watched: Watched, words: Sequence[str], context: click.Context, form: str, *, every: bool
+) -> None:
+    """Go on until the stack is down: JSON and piped tables grow, a terminal is drawn over."""
+    names = set(watched.names(words))
     colour = has_colour(options_of(context).environ)
+    screen = Screen() if form == "table" and sys.stdout.isatty() else None
+
+    def shown() -> list[Item]:
+        items = [watched.as_of_now(name) for name in watched.items if name in names]
+        return [item for item in items if every or words or not _is_out_of_sight(item)]
+
     if form == "json":
-        for name in names:
-            click.echo(json.dumps(watched.items[name], ensure_ascii=False))
-    else:
-        click.echo("\n".join(render([watched.items[name] for name in names], colour=colour)))
+        for name in watched.items:
+            if name in names:
+                _say_json(watched.items[name])
+    elif screen is None:
+        _say_lines(render(shown(), colour=colour))
     while not watched.ended:
-        message = watched.next(60.0)
-        if message is None or message["type"] != "service":
-            continue
-        item = message["item"]
-        if item["name"] not in names:
+        if screen is not None:
+            screen.draw(render(shown(), colour=colour))
+        message = watched.next(_REDRAW_S if screen is not None else None)
+        changed = message["item"] if message and message["type"] == "service" else None
+        if changed is None or changed["name"] not in names:
             continue
         if form == "json":
-            click.echo(json.dumps(item, ensure_ascii=False))
-        else:
-            for line in render([item], colour=colour)[1:]:
-                click.echo(line, color=True)
+            _say_json(changed)
+        elif screen is None:
+            items = [watched.as_of_now(name) for name in watched.items if name in names]
+            _say_lines(render(items, colour=colour, only={changed["name"]}))
+
+
+def _say_json(item: Item) -> None:
+    click.echo(json.dumps(item, ensure_ascii=False))
+
+
+def _say_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(line, color=True)

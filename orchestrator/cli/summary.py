@@ -13,10 +13,6 @@ from orchestrator.cli.table import harmless, reasons, waiting_text
 from orchestrator.cli.watching import Watched
 from orchestrator.errors import WaitFailed, WaitTimeout
 
-CHANGED = (
-    "services.yaml has changed since this stack was started; `down` and `up` take the change over"
-)
-
 _TAIL_LINES = 20
 _LINE_CHARACTERS = 2000
 _HIDDEN = "••••••••"
@@ -30,13 +26,17 @@ class Summary:
         self._watched = watched
         self._names = names
 
-    def say(self, took_s: float) -> None:
-        """Print a line a service, what was published, and warnings."""
+    def say(self, took_s: float, *, waited_for: bool = True) -> None:
+        """Print a line a service, what was published, and warnings.
+
+        ``waited_for``: whether it was waited until all is well or is not to be.
+        """
         width = max((len(name) for name in self._names), default=0)
         for name in self._names:
             click.echo(_line(self._watched.items[name], width))
         verdict = waited(self._names, self._watched.items, self._watched.running_for_s)
         said = "ready in" if verdict.done and not verdict.is_bad else "after"
+        said = said if waited_for else "started in"
         click.echo(" · ".join([f"{said} {took_s:.1f} s", *self._published()]))
         for warning in self._watched.stack.get("warnings", ()):
             click.echo(f"warning: {warning}", err=True)

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.cli.outcome import problems_first
@@ -32,8 +32,13 @@ def has_colour(environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def render(items: Sequence[Item], *, colour: bool) -> list[str]:
-    """Return the lines of the table; piped output is never cut."""
+def render(
+    items: Sequence[Item], *, colour: bool, only: Collection[str] | None = None
+) -> list[str]:
+    """Return the lines of the table; piped output is never cut.
+
+    ``only``: no heading, and no other rows than these, in the same columns.
+    """
     columns = list(_COLUMNS)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 30
     rows = [_cells(item) for item in problems_first(items)]
@@ -41,8 +46,10 @@ def render(items: Sequence[Item], *, colour: bool) -> list[str]:
         if width < _NARROW and _width(columns, rows) > width:
             columns.remove(dropped)
     widths = {one: max(len(one), *(len(row[one]) for row in rows), 0) for one in columns}
-    lines = ["  ".join(one.ljust(widths[one]) for one in columns).rstrip()]
+    lines = ["  ".join(one.ljust(widths[one]) for one in columns).rstrip()] if only is None else []
     for item, row in zip(problems_first(items), rows, strict=True):
+        if only is not None and item["name"] not in only:
+            continue
         cells = [_paint(row[one].ljust(widths[one]), row[one], on=colour) for one in columns]
         lines.append("  ".join(cells).rstrip())
         lines += [f"  └ {why}" for why in reasons(item)]

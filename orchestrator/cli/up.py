@@ -13,8 +13,8 @@ from orchestrator.cli.down import follow_down
 from orchestrator.cli.durations import SECONDS
 from orchestrator.cli.stack import Options, Stack, locate, options_of
 from orchestrator.cli.starting import start
-from orchestrator.cli.summary import CHANGED, Summary, refuse_bad
-from orchestrator.cli.watching import Watched
+from orchestrator.cli.summary import Summary, refuse_bad
+from orchestrator.cli.watching import CHANGED, Watched
 from orchestrator.errors import ControlError, OrchestratorError
 
 _WAIT_S = 300.0
@@ -103,7 +103,7 @@ def _detached_up(
             verdict = _until_well(watched, names, began + patience_s, abort=abort)
         summary = Summary(stack, watched, names)
         if not options.quiet:
-            summary.say(time.monotonic() - began)
+            summary.say(time.monotonic() - began, waited_for=patience_s is not None)
         aborted = abort and bool(verdict.failed)
         if patience_s is not None or aborted:
             summary.say_failures(verdict)

@@ -1,15 +1,16 @@
 """`wait`: until services are where they should be, for scripts."""
 
 import time
+from collections.abc import Sequence
 
 import click
 
 from orchestrator.cli import outcome
 from orchestrator.cli.completing import service_names
 from orchestrator.cli.durations import SECONDS
-from orchestrator.cli.stack import locate
-from orchestrator.cli.watching import Watched
-from orchestrator.errors import ControlError, WaitFailed, WaitTimeout
+from orchestrator.cli.stack import Stack, locate
+from orchestrator.cli.watching import Watched, matching
+from orchestrator.errors import ControlError, NotRunning, WaitFailed, WaitTimeout
 
 
 @click.command(name="wait")
@@ -29,8 +30,14 @@ def command(
     """Wait until services are healthy, or as --for says; all of them if none is named.
 
     Compose's `wait` is `--for stopped` here. Exit code 17: too late; 18: it can't come true now.
-    """
+
+    \b
+    orchestrator wait api                     until api is healthy
+    orchestrator wait migrate --for completed
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
+    if condition == "stopped" and _is_down(stack, services):
+        return
     deadline = time.monotonic() + timeout_s
     with stack.client.events() as events:
         watched = Watched(events)
@@ -50,3 +57,14 @@ def command(
         raise ControlError("the supervisor ended meanwhile")
     if not verdict.done:
         raise WaitTimeout(f"not {condition} in time: {', '.join(verdict.open)}", verdict.open)
+
+
+def _is_down(stack: Stack, services: Sequence[str]) -> bool:
+    """Whether no process can be there, as there is no stack; a wrong name is told all the same."""
+    try:
+        stack.client.stack()
+    except NotRunning:
+        if services and stack.log_files:
+            matching(services, list(stack.log_files))
+        return True
+    return False

@@ -9,12 +9,17 @@ from orchestrator.errors import ControlError, UnknownService
 
 Item = dict[str, Any]
 
+CHANGED = (
+    "services.yaml has changed since this stack was started; `down` and `up` take the change over"
+)
+
 
 class Watched:
     """The services as they are now, by the messages that came so far."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
+        self._again = events.again
         self._seen_at: dict[str, float] = {}
         self.items: dict[str, Item] = {}
         self.stack: Message = {}
@@ -29,7 +34,7 @@ class Watched:
         """Whether no more messages will come."""
         return self._events.ended
 
-    def next(self, timeout_s: float) -> Message | None:
+    def next(self, timeout_s: float | None) -> Message | None:
         """Return the next message, taken into account; None when none came in time."""
         message = self._events.next(timeout_s)
         if message is not None:
@@ -42,6 +47,13 @@ class Watched:
         if uptime_s is None:
             return 0.0
         return float(uptime_s) + time.monotonic() - self._seen_at[name]
+
+    def as_of_now(self, name: str) -> Item:
+        """Return a service with the uptime it has by now."""
+        item = self.items[name]
+        if item["uptime_s"] is None:
+            return item
+        return {**item, "uptime_s": round(self.running_for_s(name), 3)}
 
     def names(self, wanted: Sequence[str]) -> list[str]:
         """Return the services that the words name, globs included; none given means all.
@@ -71,6 +83,9 @@ class Watched:
                     warnings.append(message["text"])
             case "stack":
                 self.stopped = self.stopped or message["state"] == "stopped"
+            case "dropped":
+                # We were stopped (Ctrl-Z) for long. What the lost ones said stands in a snapshot.
+                self._take({**self._again(), "type": "snapshot"})
             case _:
                 pass
 

@@ -12,7 +12,7 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class ControlClient:
         try:
             answer = self._request(connection, "GET", "/v1/events", None, self._timeout_s)
             own.settimeout(_STREAM_SILENCE_S)
-            events = Events(answer)
+            events = Events(answer, self.stack)
             try:
                 yield events
             finally:
@@ -181,7 +181,9 @@ class ControlClient:
 class Events:
     """The messages of one stream, read in a thread so that the reader can do other things."""
 
-    def __init__(self, answer: http.client.HTTPResponse) -> None:
+    def __init__(self, answer: http.client.HTTPResponse, again: Callable[[], Message]) -> None:
+        """``again`` returns a snapshot, for who was told that messages were dropped."""
+        self.again = again
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._answer = answer
         self.ended = False
