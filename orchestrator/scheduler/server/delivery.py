@@ -78,7 +78,8 @@ class Courier:
             records, due = await self._store.claim(now_ticks(self._clock.wall_ns()), free)
         except StoreFailed as error:
             log.error("cannot look for due conversations: %s", error)  # noqa: TRY400
-            await anyio.sleep(STORE_REST_S)
+            with anyio.move_on_after(STORE_REST_S):
+                await self._bell.wait_for_ring()
             return
         for record in records:
             self._active += 1

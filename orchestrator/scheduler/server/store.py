@@ -44,7 +44,11 @@ class _Job(Generic[T]):
         return bool(self.results) or self.error is not None
 
     def run(self, connection: sqlite3.Connection) -> None:
-        self.results[:] = [self.operation(connection)]
+        try:
+            self.results.append(self.operation(connection))
+        except (ValueError, OverflowError) as error:
+            # A value that SQLite cannot take is the fault of this caller, not of the batch.
+            self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         self.results.clear()

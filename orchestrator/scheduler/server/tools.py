@@ -65,9 +65,11 @@ class Tools:
         """Keep a conversation whose time was read already; ``time_name`` is for the refusal.
 
         Raises:
-            ToolRefused: the time is past, or the endpoint no http(s) address.
+            ToolRefused: half a character, a past time, or no http(s) address.
         """
         wall_ns = self._clock.wall_ns()
+        if not _is_unicode(text, target):
+            raise _refusal("Conversation text is not valid Unicode", "conversationText")
         if scheduled.ticks <= now_ticks(wall_ns):
             raise _refusal("Scheduled time must be in the future", time_name)
         if not is_web_address(target.endpoint):
@@ -103,6 +105,16 @@ def _given(arguments: Mapping[str, str | None], name: str, spoken: str) -> str:
     if not value:
         raise _refusal(f"{spoken} is required", name)
     return value
+
+
+def _is_unicode(text: str, target: Target) -> bool:
+    # JSON can spell half a surrogate pair, which can be neither stored nor sent.
+    parts = (text, target.endpoint, target.method, target.additional_info or "")
+    try:
+        "".join(parts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _guid(text: str) -> str:

@@ -38,6 +38,20 @@ def http(api: Process) -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    """Return a client of an API server that is shared by a whole module."""
+    folder = tmp_path_factory.mktemp("shared")
+    config_path = folder / "config.json"
+    with running(embedded(folder)) as scheduler:
+        write_config(config_path, scheduler.url)
+        with (
+            running(api_server(folder, config_path)) as api,
+            httpx2.Client(base_url=api.url, trust_env=False, timeout=10) as client,
+        ):
+            yield client
+
+
 def received(http: httpx2.Client) -> list[str]:
     return [message["text"] for message in http.get("/received").json()]
 
@@ -45,7 +59,7 @@ def received(http: httpx2.Client) -> list[str]:
 def test_a_conversation_comes_back_to_the_server_that_scheduled_it(
     scheduler: Process, http: httpx2.Client
 ) -> None:
-    made = http.post("/conversations", json={"text": "hello", "in_s": 0.2})
+    made = http.post("/conversations", json={"text": "hello", "in_s": 0.5})
     assert made.status_code == 201
     wanted = made.json()["id"]
     wait_until(lambda: received(http) == ["hello"])
@@ -57,13 +71,13 @@ def test_a_conversation_comes_back_to_the_server_that_scheduled_it(
     wait_until(lambda: status() == "Completed")
 
 
-def test_a_conversation_can_be_cancelled_once(scheduler: Process, http: httpx2.Client) -> None:
+def test_a_conversation_can_be_cancelled_once(guest: httpx2.Client) -> None:
     at = "2031-01-31T09:30:00+01:00"
-    wanted = http.post("/conversations", json={"text": "later", "at": at}).json()["id"]
-    assert http.get(f"/conversations/{wanted}").json() == {"id": wanted, "status": "Scheduled"}
-    assert http.delete(f"/conversations/{wanted}").json() == {"id": wanted, "cancelled": True}
-    assert http.get(f"/conversations/{wanted}").json() == {"id": wanted, "status": "Cancelled"}
-    assert http.delete(f"/conversations/{wanted}").json() == {"id": wanted, "cancelled": False}
+    wanted = guest.post("/conversations", json={"text": "later", "at": at}).json()["id"]
+    assert guest.get(f"/conversations/{wanted}").json() == {"id": wanted, "status": "Scheduled"}
+    assert guest.delete(f"/conversations/{wanted}").json() == {"id": wanted, "cancelled": True}
+    assert guest.get(f"/conversations/{wanted}").json() == {"id": wanted, "status": "Cancelled"}
+    assert guest.delete(f"/conversations/{wanted}").json() == {"id": wanted, "cancelled": False}
 
 
 def test_a_delivery_that_comes_twice_is_kept_once(scheduler: Process, http: httpx2.Client) -> None:
@@ -88,16 +102,14 @@ def test_a_delivery_that_comes_twice_is_kept_once(scheduler: Process, http: http
         (b'"' + b"x" * 1_100_000 + b'"', 413),
     ],
 )
-def test_a_bad_wish_is_told_why(
-    scheduler: Process, http: httpx2.Client, body: bytes, status: int
-) -> None:
-    answer = http.post("/conversations", content=body)
+def test_a_bad_wish_is_told_why(guest: httpx2.Client, body: bytes, status: int) -> None:
+    answer = guest.post("/conversations", content=body)
     assert answer.status_code == status
     assert answer.json()["error"]
 
 
-def test_an_unknown_conversation_is_404(scheduler: Process, http: httpx2.Client) -> None:
-    answer = http.get("/conversations/00000000-0000-0000-0000-000000000000")
+def test_an_unknown_conversation_is_404(guest: httpx2.Client) -> None:
+    answer = guest.get("/conversations/00000000-0000-0000-0000-000000000000")
     assert answer.status_code == 404
     assert "not found" in answer.json()["error"]
 

@@ -91,6 +91,20 @@ def asked(either: Process) -> Iterator[Caller]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """Run one embedded scheduler for a whole module."""
+    with running(embedded(tmp_path_factory.mktemp("shared"))) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def guest(shared: Process) -> Iterator[Caller]:
+    """Return a logged-in caller of the shared scheduler."""
+    with caller(shared.url) as made:
+        yield made
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """Return a receiver that answers 200."""

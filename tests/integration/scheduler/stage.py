@@ -136,7 +136,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def soon(seconds: float = 0.2) -> str:
+def soon(seconds: float = 0.3) -> str:
     """Return a time shortly ahead, as it is written on the wire."""
     moment = datetime.now(UTC) + timedelta(seconds=seconds)
     return moment.isoformat().replace("+00:00", "Z")
@@ -147,7 +147,8 @@ class Caller:
 
     def __init__(self, url: str, api_key: str = API_KEY) -> None:
         self.url = url
-        self.http = httpx2.Client(base_url=url, timeout=10, trust_env=False)
+        # verify=False: setting up TLS that nobody uses costs 40 ms a client
+        self.http = httpx2.Client(base_url=url, timeout=10, trust_env=False, verify=False)
         self.api_key = api_key
         self.headers: dict[str, str] = {}
 

@@ -393,13 +393,13 @@ async def test_repeating_has_an_end() -> None:
 @pytest.mark.parametrize("path", ["/api/auth/token", "/mcp", EXECUTE])
 async def test_a_server_that_never_answers_times_out(path: str) -> None:
     with scripted(lambda _: None) as server:
-        async with speaking(server.url, timeout_s=0.3) as client:
+        async with speaking(server.url, timeout_s=1.0) as client:
             hanging = Hanging(server, path)
             server.script = hanging
             started = time.monotonic()
             with pytest.raises(TimedOut, match="no answer"):
                 await client.schedule("x", later(), WHERE)
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < 3
             hanging.path = ""
             assert await client.schedule("x", later(), WHERE)
 

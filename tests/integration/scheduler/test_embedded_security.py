@@ -40,10 +40,9 @@ NO_KEYS = {"Auth__ApiKey": "", "Jwt__Key": ""}
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "localhost.evil", "[::2]"])
 def test_a_foreign_host_is_misdirected_on_every_route(
-    request: pytest.FixtureRequest, shared: Process, method: str, path: str, host: str
+    guest: Caller, method: str, path: str, host: str
 ) -> None:
-    url = shared.url + path
-    answer = httpx2.request(method, url, headers={"Host": host}, trust_env=False)
+    answer = guest.http.request(method, path, headers={"Host": host})
     assert (answer.status_code, answer.content) == (421, b"")
 
 
@@ -60,25 +59,18 @@ def test_a_foreign_host_is_misdirected_on_every_route(
     ids=str,
 )
 def test_a_foreign_page_is_forbidden_on_every_route(
-    shared: Process, method: str, path: str, headers: dict[str, str]
+    guest: Caller, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    answer = httpx2.request(method, shared.url + path, headers=headers, trust_env=False)
+    answer = guest.http.request(method, path, headers=headers)
     assert (answer.status_code, answer.content) == (403, b"")
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with running(embedded(tmp_path_factory.mktemp("shared"))) as process:
-        yield process
-
-
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "[::1]", "localhost."])
-def test_our_own_names_are_known_whatever_the_port(shared: Process, host: str) -> None:
+def test_our_own_names_are_known_whatever_the_port(guest: Caller, host: str) -> None:
     for written in (host, f"{host}:9999"):
         headers = {"Host": written, "Origin": f"http://{written}"}
-        answer = httpx2.get(f"{shared.url}/health", headers=headers, trust_env=False)
-        assert answer.status_code == 200
+        assert guest.http.get("/health", headers=headers).status_code == 200
 
 
 def test_more_host_names_can_be_allowed(tmp_path: Path) -> None:

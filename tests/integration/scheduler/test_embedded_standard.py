@@ -41,10 +41,10 @@ def schedule(**changed: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_the_three_tools_work_in_both_eras(client: Caller, mode: str) -> None:
+async def test_the_three_tools_work_in_both_eras(guest: Caller, mode: str) -> None:
     async with (
-        connection(client) as http,
-        Client(streamable_http_client(f"{client.url}/mcp", http_client=http), mode=mode) as mcp,
+        connection(guest) as http,
+        Client(streamable_http_client(f"{guest.url}/mcp", http_client=http), mode=mode) as mcp,
     ):
         tools = (await mcp.list_tools()).tools
         assert [tool.name for tool in tools] == [
@@ -61,7 +61,7 @@ async def test_the_three_tools_work_in_both_eras(client: Caller, mode: str) -> N
         cancelled = await mcp.call_tool("cancelConversation", {"conversationId": wanted})
         assert cancelled.structured_content == {"result": True}
         assert cancelled.content[0].text == "true"  # type: ignore[union-attr]
-        assert client.status(wanted) == "Cancelled"
+        assert guest.status(wanted) == "Cancelled"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -88,11 +88,11 @@ async def test_the_three_tools_work_in_both_eras(client: Caller, mode: str) -> N
     ],
 )
 async def test_a_refusal_has_the_words_of_the_dialect(
-    client: Caller, mode: str, tool: str, arguments: dict[str, object], words: str
+    guest: Caller, mode: str, tool: str, arguments: dict[str, object], words: str
 ) -> None:
     async with (
-        connection(client) as http,
-        Client(streamable_http_client(f"{client.url}/mcp", http_client=http), mode=mode) as mcp,
+        connection(guest) as http,
+        Client(streamable_http_client(f"{guest.url}/mcp", http_client=http), mode=mode) as mcp,
     ):
         result = await mcp.call_tool(tool, arguments)
         assert result.is_error
@@ -120,11 +120,11 @@ async def test_a_legacy_client_outlives_a_restart_of_the_server(tmp_path: Path) 
 
 
 async def test_a_conversation_scheduled_by_mcp_is_delivered(
-    client: Caller, receiver: Receiver
+    guest: Caller, receiver: Receiver
 ) -> None:
     async with (
-        connection(client) as http,
-        Client(streamable_http_client(f"{client.url}/mcp", http_client=http)) as mcp,
+        connection(guest) as http,
+        Client(streamable_http_client(f"{guest.url}/mcp", http_client=http)) as mcp,
     ):
         arguments = schedule(scheduledTime=soon(), endpoint=receiver.url, conversationText={"a": 1})
         await mcp.call_tool("scheduleConversation", arguments)
@@ -132,29 +132,51 @@ async def test_a_conversation_scheduled_by_mcp_is_delivered(
         assert receiver.texts() == ['{"a":1}']
 
 
-def test_without_a_token_nobody_gets_to_it(scheduler: Process) -> None:
+def test_half_a_character_is_refused(guest: Caller, shared: Process) -> None:
+    arguments = schedule(conversationText="@@")
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": "scheduleConversation", "arguments": arguments, "_meta": meta}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": "2026-07-28",
+        "mcp-method": "tools/call",
+        "mcp-name": "scheduleConversation",
+    }
+    content = json.dumps(message).replace("@@", "\\ud800")
+    answer = guest.ask("POST", "/mcp", content=content, headers=headers)
+    assert answer.status_code < 500
+    assert "not valid Unicode" in answer.text or "error" in answer.text
+    assert "Traceback" not in shared.log()
+
+
+def test_without_a_token_nobody_gets_to_it(shared: Process) -> None:
     for method in ("GET", "POST", "DELETE"):
-        answer = httpx2.request(method, f"{scheduler.url}/mcp", trust_env=False)
+        answer = httpx2.request(method, f"{shared.url}/mcp", trust_env=False)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_there_are_no_sessions_to_get_or_delete(client: Caller) -> None:
+def test_there_are_no_sessions_to_get_or_delete(guest: Caller) -> None:
     for method in ("GET", "DELETE"):
-        answer = client.ask(method, "/mcp")
+        answer = guest.ask(method, "/mcp")
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"jsonrpc":"2.0"}', b"\xff"])
 def test_what_is_no_message_is_refused_without_a_traceback(
-    client: Caller, scheduler: Process, body: bytes
+    guest: Caller, shared: Process, body: bytes
 ) -> None:
     headers = {
         "content-type": "application/json",
         "accept": "application/json, text/event-stream",
     }
-    answer = client.ask("POST", "/mcp", content=body, headers=headers)
+    answer = guest.ask("POST", "/mcp", content=body, headers=headers)
     assert 400 <= answer.status_code < 500
-    assert "Traceback" not in answer.text + scheduler.log()
+    assert "Traceback" not in answer.text + shared.log()
 
 
 def test_a_request_that_comes_before_the_sdk_is_held_and_answered(tmp_path: Path) -> None:
