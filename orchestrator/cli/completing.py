@@ -1,21 +1,26 @@
 """Service names for shell completion, without asking anybody who could be slow."""
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from orchestrator.cli.environment import environment
 from orchestrator.cli.stack import Options, locate
 from orchestrator.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 def service_names(
     context: click.Context,
     parameter: click.Parameter,  # noqa: ARG001  click passes it
     incomplete: str,
-) -> list[CompletionItem]:
+) -> "list[CompletionItem]":
     """Return the services of the newest `up` whose names begin with ``incomplete``."""
+    from click.shell_completion import CompletionItem
+
     root = context.find_root()
     if root.obj is None:
         root.obj = Options(environ=environment(), file=root.params.get("file"))

@@ -1,6 +1,5 @@
 """The `orchestrator` command: global options, and each command loaded when it is used."""
 
-import difflib
 import importlib
 import os
 import signal
@@ -66,6 +65,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"there is no command {args[0]!r}.{hint}")
