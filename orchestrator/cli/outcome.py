@@ -36,8 +36,11 @@ def is_well(item: Item, running_for_s: float) -> bool:
     return running_for_s >= SETTLED_S
 
 
-def has_begun(item: Item) -> bool:
+def has_begun(name: str, items: Mapping[str, Item]) -> bool:
     """Whether a service was spawned, was refused, or waits for others."""
+    item = items[name]
+    if item["state"] == "pending":
+        return any(not _is_met(items.get(one["service"]), one) for one in item["waiting_for"])
     return item["state"] != "starting" or item["pid"] is not None
 
 
@@ -52,10 +55,30 @@ def _is_behind(name: str, items: Mapping[str, Item], seen: set[str]) -> bool:
         return False
     seen.add(name)
     return any(
-        items.get(one["service"], {"state": "stopped"})["state"] in _ENDED
-        or _is_behind(one["service"], items, seen)
+        _is_hopeless(items.get(one["service"]), one) or _is_behind(one["service"], items, seen)
         for one in item["waiting_for"]
     )
+
+
+def _is_hopeless(needed: Item | None, one: Mapping[str, Any]) -> bool:
+    """Whether a condition will not come true before somebody mends or starts that service."""
+    return needed is None or (needed["state"] in _ENDED and not _is_met(needed, one))
+
+
+def _is_met(needed: Item | None, one: Mapping[str, Any]) -> bool:
+    """Whether a condition is true by now: who waits for it hears of it a moment later."""
+    if needed is None:
+        return False
+    state = needed["state"]
+    match one["condition"]:
+        case "completed":
+            return bool(state == "completed")
+        case "started":
+            live = state in {"starting", "running"} and needed["pid"] is not None
+            return live or state in {"completed", "exited"}
+        case _:
+            is_healthy = not needed["has_probe"] or needed["health"] == "healthy"
+            return bool(state == "completed" or (state == "running" and is_healthy))
 
 
 def waited(

@@ -116,7 +116,7 @@ def _detached_up(
 
 
 def _until_begun(watched: Watched, names: Sequence[str]) -> outcome.Verdict:
-    while not all(outcome.has_begun(watched.items[name]) for name in names):
+    while not all(outcome.has_begun(name, watched.items) for name in names):
         watched.next(1.0)
         _refuse_end(watched)
     return outcome.waited(names, watched.items, watched.running_for_s)
