@@ -37,11 +37,24 @@ class Log:
 
     def segments(self) -> list[Segment]:
         """Return the files that are there now, oldest first; none where nothing was written."""
+        rotated, current = self._list()
+        for _ in range(_TRIES):
+            before = [one.start for one in rotated]
+            rotated, current = self._list()
+            # A rotation during the look would give the new file the offsets of the old one.
+            if [one.start for one in rotated] == before:
+                break
+        if current is None:
+            return rotated
+        base = rotated[-1].end if rotated else self._base()
+        return [*rotated, Segment(self.path, base, current.st_size, current.st_ino)]
+
+    def _list(self) -> tuple[list[Segment], os.stat_result | None]:
         rotated, current = [], None
         try:
             entries = list(os.scandir(self.path.parent))
         except OSError:
-            return []
+            return [], None
         for entry in entries:
             if not entry.name.startswith(self._stem):
                 continue
@@ -55,10 +68,7 @@ class Log:
             elif entry.name == self.path.name:
                 current = found
         rotated.sort(key=lambda one: one.start)
-        if current is not None:
-            base = rotated[-1].end if rotated else self._base()
-            rotated.append(Segment(self.path, base, current.st_size, current.st_ino))
-        return rotated
+        return rotated, current
 
     def end(self) -> int:
         """Return the offset after the last byte that was written."""

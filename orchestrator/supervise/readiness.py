@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskGroup
@@ -130,14 +131,15 @@ class Readiness:
         tree = self._shepherd.tree(unit)
         hosts = self._listeners.hosts_of(tree, unit.port)
         if unit.port is not None:
-            unit.url = service_url(unit.port, hosts)
-            self._compare_logged(unit)
+            if hosts or self._needs_no_proof(unit):
+                unit.url = service_url(unit.port, hosts)
+                self._compare_logged(unit)
             return
         logged = next(
             (url for line in self._output(unit).new_lines() if (url := url_in(line))), None
         )
         port = min(self._listeners.ports_of(tree), default=None)
-        if logged is not None:
+        if logged is not None and self._is_own(logged, tree):
             unit.url = logged
         elif port is not None:
             unit.url = service_url(port, self._listeners.hosts_of(tree, port))
@@ -156,6 +158,19 @@ class Readiness:
                 return
             await self._supervisor.clock.sleep(wait_s)
             wait_s = min(_LOOK_MAX_S, wait_s * 1.5)
+
+    @staticmethod
+    def _needs_no_proof(unit: Unit) -> bool:
+        """Whether a URL may be told although the service was not seen to listen.
+
+        It leads somewhere and no credentials go there: what is published waits for the proof.
+        """
+        health = unit.service.health
+        return unit.service.mcp is None or (health is not None and health.listener == "any")
+
+    def _is_own(self, url: str, tree: set[int]) -> bool:
+        """Whether the service itself listens there: what it logs may be anybody's address."""
+        return urlsplit(url).port in self._listeners.ports_of(tree)
 
     def _has_address(self, unit: Unit) -> bool:
         return unit.port is not None or unit.service.mcp is not None or unit.service.has_probe

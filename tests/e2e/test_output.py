@@ -197,10 +197,12 @@ def test_logs_follow_across_restarts_and_rotation(make: Make) -> None:
     )
     one.up()
     one.wait_for_log("a", b"\n2000\n")
-    follower = one.start("logs", "-f", "-n", "0", "--format", "json", stdout=subprocess.PIPE)
+    follower = one.start("logs", "-f", "-n", "1", "--format", "json", stdout=subprocess.PIPE)
     try:
-        assert one.run("restart", "a").code == 0
         assert follower.stdout is not None
+        # It follows from here on.
+        assert json.loads(follower.stdout.readline())["text"] == "2000"
+        assert one.run("restart", "a").code == 0
         seen: list[dict[str, Any]] = []
         while not seen or seen[-1].get("text") != "2000":
             seen.append(json.loads(follower.stdout.readline()))
