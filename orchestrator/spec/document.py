@@ -7,7 +7,7 @@ import yaml
 
 from orchestrator.errors import Problem
 from orchestrator.spec import dotenv
-from orchestrator.spec.problems import Problems, dotted
+from orchestrator.spec.problems import Problems
 from orchestrator.spec.tree import TooLarge, Where, read
 
 _MAX_BYTES = 5 * 1024 * 1024
@@ -28,7 +28,7 @@ def read_services(file: Path, problems: Problems) -> dict[str, Any]:
     """
     text = _text(file, problems)
     try:
-        problems.tree = read(text)
+        problems.read(read(text))
     except yaml.MarkedYAMLError as error:
         problems.add(_syntax(error, text, problems.shown))
     except yaml.reader.ReaderError as error:
@@ -37,16 +37,13 @@ def read_services(file: Path, problems: Problems) -> dict[str, Any]:
         problems.add(Problem(problems.shown, line, None, "", message))
     except TooLarge as error:
         problems.report((), str(error))
-    for path, line, column, message in problems.tree.problems:
-        problems.add(Problem(problems.shown, line, column, dotted(path), message))
     top = problems.tree.value
-    if not isinstance(top, dict):
-        if top is not None:
-            problems.report((), "must be a mapping with `services`")
-        elif not text.strip() or problems.tree.places == {}:
-            problems.report((), "is empty: it needs `services`")
-        problems.fail_if_any()
-    return dict(top or {})
+    if isinstance(top, dict):
+        return dict(top)
+    problems.fail_if_any()
+    empty = top is None
+    problems.report((), f"{'is empty: it needs' if empty else 'must be a mapping with'} `services`")
+    raise problems.error()
 
 
 def _text(file: Path, problems: Problems) -> str:
@@ -64,8 +61,7 @@ def _text(file: Path, problems: Problems) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         problems.add(Problem(problems.shown, line, None, "", "is not UTF-8"))
-        problems.fail_if_any()
-        raise
+        raise problems.error() from error
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, shown: str) -> Problem:

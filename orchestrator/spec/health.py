@@ -18,7 +18,7 @@ def health(raw: Any, path: Where, report: Report, *, has_port: bool) -> dict[str
     """Return the long form; None for no probe. Where none is named, a service's port is probed."""
     if raw is None:
         return {"tcp": {}} if has_port else None
-    if raw in ("none", False):
+    if is_none(raw):
         return None
     if not isinstance(raw, dict):
         report(path, "must be a mapping such as {http: /health}, or none")
@@ -36,6 +36,11 @@ def health(raw: Any, path: Where, report: Report, *, has_port: bool) -> dict[str
             return None
         value["tcp"] = {}
     return value
+
+
+def is_none(value: object) -> bool:
+    """Whether people say by it that there is to be none; zero is a value."""
+    return value is False or value == "none"
 
 
 def _http(value: dict[str, Any], path: Where, report: Report, *, has_port: bool) -> None:
@@ -73,7 +78,7 @@ def _url(url: Any, path: Where, report: Report) -> None:  # noqa: ANN401
         return
     try:
         parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1) > 0
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         good = False
     if not good:

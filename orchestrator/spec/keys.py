@@ -130,15 +130,15 @@ HEALTH: Keys = {
     "log": (
         {"type": "string", "format": "regex"},
         (
-            "A regular expression that must occur in the output of this run. Its named groups become "
-            "${services.NAME.log.GROUP}."
+            "A regular expression that must occur in the output of this run. Its named groups "
+            "become ${services.NAME.log.GROUP}."
         ),
     ),
     "interval": (
         _def("duration"),
         (
-            "Once healthy. While starting: first at once, then every 5 % of the time waited so far, "
-            "between 10 ms and 1 s."
+            "Once healthy. While starting: first at once, then every 5 % of the time waited so "
+            "far, between 10 ms and 1 s."
         ),
     ),
     "timeout": (_def("duration"), "For one whole probe, whatever it does."),

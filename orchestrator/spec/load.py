@@ -11,7 +11,7 @@ from orchestrator.spec import across, normalise, words
 from orchestrator.spec.commands import split_commands
 from orchestrator.spec.document import read_env_file, read_services
 from orchestrator.spec.interpolate import LATER, replace
-from orchestrator.spec.model import SECRET_NAME, EnvFile, Project
+from orchestrator.spec.model import SECRET_NAME, Config, EnvFile, Project
 from orchestrator.spec.problems import Problems
 from orchestrator.spec.references import check_references
 from orchestrator.spec.template import Ref
@@ -163,7 +163,7 @@ class _Loading:
 
     def _across(self, raw: dict[str, Any]) -> None:
         services = raw["services"]
-        config = raw.get("config")
+        config = raw.get("config", {"path": Config().path})
         others = {self._file.name: "services.yaml itself"}
         for holder, what in ((config, "the file that is published"), (raw["env_file"], "env_file")):
             if isinstance(holder, dict) and isinstance(holder.get("path"), str):
@@ -199,7 +199,6 @@ class _Loading:
             for path, message in words.problems(error, Project):
                 if not self._problems.has(path):
                     self._report(path, message)
-            self._problems.fail_if_any()
-            raise  # pragma: no cover  whatever made it invalid was reported
+            raise self._problems.error() from error
         self._problems.fail_if_any()
         return project

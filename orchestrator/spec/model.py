@@ -112,10 +112,12 @@ class Backoff(Model):
 
         The first is 0, the second ``initial_s``, the third ``initial_s * factor``, up to ``max_s``.
         """
-        if failures <= 1:
+        if failures <= 1 or self.initial_s == 0:
             return 0.0
-        # Past 64 steps of any factor the wait is max_s; without an end to them it would overflow.
-        return float(min(self.max_s, self.initial_s * self.factor ** min(failures - 2, 64)))
+        try:
+            return float(min(self.max_s, self.initial_s * self.factor ** (failures - 2)))
+        except OverflowError:
+            return self.max_s
 
 
 class Limit(Model):

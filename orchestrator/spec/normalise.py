@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.spec import words
-from orchestrator.spec.health import health
+from orchestrator.spec.health import health, is_none
 from orchestrator.spec.problems import Report
 from orchestrator.spec.quantities import parse_flag
 from orchestrator.spec.tree import Where
@@ -36,7 +36,7 @@ def service(name: str, raw: Mapping[str, Any], path: Where, report: Report) -> d
     _drop_unsupported(value, UNSUPPORTED, path, report)
     _alternatives(value, path, report)
     for key in ("port", "mcp", "env_file"):
-        if value.get(key) in ("none", False):
+        if is_none(value.get(key)):
             del value[key]
     _mcp(value, path, report)
     _long(value, "env_file", "path")
@@ -54,7 +54,7 @@ def service(name: str, raw: Mapping[str, Any], path: Where, report: Report) -> d
 
 def env_file(raw: Any) -> Any:  # noqa: ANN401  what YAML gave
     """Return the long form of the file's `env_file`; None for none, `.env` by default."""
-    if raw in ("none", False):
+    if is_none(raw):
         return None
     return {"path": ".env" if raw is None else raw} if not isinstance(raw, dict) else raw
 
@@ -85,8 +85,15 @@ def _drop_unsupported(
     value: dict[str, Any], keys: Mapping[str, tuple[Any, ...]], path: Where, report: Report
 ) -> None:
     for key, harmless in keys.items():
-        if key in value and value.pop(key) not in harmless:
+        if key in value and not _is_one_of(value.pop(key), harmless):
             report((*path, key), "is not supported by this version")
+
+
+def _is_one_of(value: object, harmless: tuple[object, ...]) -> bool:
+    """Whether it is; to Python 0 is False as well, to people it is not."""
+    return any(
+        value == one and isinstance(value, bool) == isinstance(one, bool) for one in harmless
+    )
 
 
 def _alternatives(value: dict[str, Any], path: Where, report: Report) -> None:
@@ -132,13 +139,14 @@ def _mcp(value: dict[str, Any], path: Where, report: Report) -> None:
 
 def _restart(value: dict[str, Any]) -> None:
     _long(value, "restart", "policy")
-    restart = {key: one for key, one in value.get("restart", {}).items() if one is not None}
+    if "restart" not in value:
+        return
+    restart = {key: one for key, one in value["restart"].items() if one is not None}
     if restart.get("policy") is False:  # YAML reads an unquoted `no` so
         restart["policy"] = "no"
-    if restart.get("limit") in ("none", False):
+    if is_none(restart.get("limit")):
         restart["limit"] = None
-    if restart:
-        value["restart"] = restart
+    value["restart"] = restart
 
 
 def _depends_on(value: dict[str, Any], path: Where, report: Report) -> None:

@@ -17,13 +17,24 @@ class Problems:
     def __init__(self, shown: str) -> None:
         self.shown = shown
         self.tree = Tree()
+        # What is said of these later is no news.
+        self._unreadable: set[Where] = set()
         # In the order of their coming, each once: an aliased mapping is read at every place of it.
         self._found: dict[Problem, None] = {}
 
     def report(self, path: Where, message: str) -> None:
         """Note what is wrong at ``path``, with the nearest place that is known."""
-        line, column = self.tree.place(path := self._written(path))
-        self.add(Problem(self.shown, line, column, dotted(path), message))
+        path = self._written(path)
+        if path not in self._unreadable:
+            line, column = self.tree.place(path)
+            self.add(Problem(self.shown, line, column, dotted(path), message))
+
+    def read(self, tree: Tree) -> None:
+        """Take over the places of a file that was read, and what could not be read of it."""
+        self.tree = tree
+        for path, line, column, message in tree.problems:
+            self.add(Problem(self.shown, line, column, dotted(path), message))
+            self._unreadable.add(path)
 
     def add(self, problem: Problem) -> None:
         """Note a problem with a place of its own."""
@@ -54,10 +65,17 @@ class Problems:
         return path
 
     def fail_if_any(self) -> None:
-        """Raise SpecError with all of them, in the order of the file, if there are any."""
+        """Raise SpecError if there are any."""
         if self._found:
-            ordered = sorted(self._found, key=lambda one: (one.line or 0, one.column or 0))
-            raise SpecError("\n".join(str(problem) for problem in ordered), tuple(ordered))
+            raise self.error()
+
+    def error(self) -> SpecError:
+        """Return all of them as one error, in the order of the file."""
+        ordered = sorted(self._found, key=self._order)
+        return SpecError("\n".join(str(problem) for problem in ordered), tuple(ordered))
+
+    def _order(self, one: Problem) -> tuple[bool, str, int, int]:
+        return one.file != self.shown, one.file, one.line or 0, one.column or 0
 
 
 def dotted(path: Where) -> str:

@@ -17,7 +17,7 @@ _UNITS_S = {
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _LONGEST_S = 10**9
-_LONGEST_TEXT = 100
+_LONGEST_TEXT = 400
 _UNITS_BYTES = {
     "": 1,
     "B": 1,

@@ -75,10 +75,9 @@ def _requirement(path: Where, ref: Ref, own: Mapping[str, Any]) -> str | None:
 
 def _requires(own: Mapping[str, Any], number: str | int) -> object:
     run = own.get("run")
-    for index, alternative in enumerate(run if isinstance(run, list) else ()):
-        if index == number and isinstance(alternative, dict):
-            return alternative.get("requires")
-    return None
+    alternatives: dict[object, Any] = dict(enumerate(run)) if isinstance(run, list) else {}
+    alternative = alternatives.get(number)
+    return alternative.get("requires") if isinstance(alternative, dict) else None
 
 
 def _service(

@@ -29,6 +29,10 @@ class IntegerAsWritten(int):
     text: str
 
 
+class Unreadable:
+    """Stands for a value that was reported, so that it is not taken for one that is missing."""
+
+
 @dataclass(slots=True)
 class Tree:
     """The document as plain values; ``places`` are line and column from 1 of keys and values."""
@@ -168,8 +172,9 @@ class _Reader:
         if self._count > _MAX_NODES:
             raise TooLarge(f"its aliases unfold to more than {_MAX_NODES:,} values")
 
-    def _problem(self, node: yaml.Node, path: Where, message: str) -> None:
+    def _problem(self, node: yaml.Node, path: Where, message: str) -> Unreadable:
         self._tree.problems.append((path, *_place(node), message))
+        return Unreadable()
 
 
 def _as_written(number: float, text: str) -> IntegerAsWritten | NumberAsWritten:

@@ -42,9 +42,17 @@ _ELSEWHERE = {
 
 def problems(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Where, str]]:
     """Yield the path in the file and the message of each thing that is wrong."""
-    for one in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for one in found:
+        # pydantic counts only the good items: a list is not short because of a bad one in it.
+        if one["type"] == "too_short" and any(_below(other["loc"], one["loc"]) for other in found):
+            continue
         path = tuple(part for part in one["loc"] if part != "[key]")
         yield path, _message(one, path, model)
+
+
+def _below(path: Where, above: Where) -> bool:
+    return len(path) > len(above) and path[: len(above)] == above
 
 
 def _message(one: Mapping[str, Any], path: Where, model: type[BaseModel]) -> str:
@@ -85,45 +93,29 @@ def _near(name: str, known: list[str]) -> str:
 
 
 def keys_at(model: type[BaseModel], path: Where) -> list[str]:
-    """Return the keys that the file may have at ``path``; none where there is no fixed set."""
+    """Return the keys that the mapping at ``path`` may have in the file."""
     here: Any = model
     for part in path:
         here = _inner(here, part)
-    return keys_of(here) if here is not None else []
+    return keys_of(here)
 
 
-def keys_of(model: Any) -> list[str]:  # noqa: ANN401  types are values here
+def keys_of(model: type[BaseModel]) -> list[str]:
     """Return the keys of a mapping in the file that becomes ``model``."""
-    found = model_of(model)
-    if found is None:
-        return []
-    hidden = HIDDEN.get(found.__name__, set())
-    fields = found.model_fields.items()
+    hidden = HIDDEN.get(model.__name__, set())
+    fields = model.model_fields.items()
     keys = [field.alias or name for name, field in fields if name not in hidden]
-    return [*keys, *SHORT.get(found.__name__, ())]
+    return [*keys, *SHORT.get(model.__name__, ())]
 
 
-def _inner(here: Any, part: str | int) -> Any:  # noqa: ANN401
-    model = model_of(here)
-    if model is not None:
-        for name, field in model.model_fields.items():
-            if part in (name, field.alias):
-                return field.annotation
-        return None
-    arguments = typing.get_args(_bare(here))
-    kind = typing.get_origin(_bare(here))
-    return {dict: arguments[-1:], tuple: arguments[:1]}.get(kind, (None,))[0]
-
-
-def model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
-    """Return the model of an annotation such as ``Limit | None``; None if it has none."""
-    bare = _bare(annotation)
-    return bare if isinstance(bare, type) and issubclass(bare, BaseModel) else None
-
-
-def _bare(annotation: Any) -> Any:  # noqa: ANN401
-    """Return an annotation without ``| None``."""
-    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
-        options = [one for one in typing.get_args(annotation) if one is not type(None)]
-        return options[0]
-    return annotation
+def _inner(here: Any, part: str | int) -> Any:  # noqa: ANN401  types are values here
+    arguments = typing.get_args(here)
+    if typing.get_origin(here) is dict:
+        return arguments[-1]
+    if typing.get_origin(here) is tuple:
+        return arguments[0]
+    fields = here.model_fields.items()
+    found = next(field.annotation for name, field in fields if part == (field.alias or name))
+    if typing.get_origin(found) in {typing.Union, types.UnionType}:
+        return typing.get_args(found)[0]  # the other one is None
+    return found
