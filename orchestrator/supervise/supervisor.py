@@ -1,5 +1,6 @@
 """The one loop that owns every status: events in, `step`, publish, carry the orders out."""
 
+import contextlib
 import difflib
 import logging
 import random
@@ -70,8 +71,9 @@ class Supervisor:
     # What others may ask and tell.
 
     def tell(self, name: str, event: news.Event) -> None:
-        """Put an event into the inbox; never waits."""
-        self._send.send_nowait((name, event))
+        """Put an event into the inbox; never waits. After the loop's end it tells nobody."""
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._send.send_nowait((name, event))
 
     async def settled(self) -> None:
         """Return once every event told so far has been handled."""
@@ -130,7 +132,7 @@ class Supervisor:
     async def serve(self, hands: Hands, tasks: TaskGroup) -> None:
         """Handle events until the stack was asked to end and all of it is at rest."""
         self._hands, self._tasks = hands, tasks
-        async with self._receive:
+        async with self._send, self._receive:
             async for message in self._receive:
                 if isinstance(message, anyio.Event):
                     message.set()
