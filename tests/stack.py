@@ -157,10 +157,10 @@ class Stack:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the answer of the control API; raises OSError when nobody answers."""
+        folder = os.open(self.runtime_dir, os.O_RDONLY)
         connection = http.client.HTTPConnection("localhost", timeout=5)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(5)
-        folder = os.open(self.runtime_dir, os.O_RDONLY)
         try:
             # By the folder's descriptor: a socket's path may have 107 bytes, pytest's are longer.
             connection.sock.connect(f"/proc/self/fd/{folder}/control.sock")

@@ -35,6 +35,13 @@ COMMANDS = {
 class Commands(click.Group):
     """Loads a command's module when the command is used: `--help` and `ps` stay quick."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words; `--help` and `--version` print while that is done."""
+        try:
+            return super().parse_args(ctx, args)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; whoever reads its output may go away."""
         try:
