@@ -125,7 +125,7 @@ class _Session:
 
     def _until_decided(self, names: Sequence[str]) -> int | None:
         """Show the live lines until every service is well, failed or behind a failure."""
-        live = Live(terminal=True, colour=self._colour)
+        live = Live(sys.stdout, colour=self._colour)
         hints = Hints(_HINT_AFTER_S, lambda name: self._hint(name, live.clear))
         while True:
             if not self._quiet:

@@ -1,9 +1,8 @@
 """The live lines of an attached `up`: one a service, rewritten in place, until all is decided."""
 
-import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
 
 from orchestrator.cli.outcome import Item
 from orchestrator.cli.screen import Screen
@@ -23,10 +22,10 @@ _COLOURS = {
 
 
 class Live:
-    """Draws on a terminal; elsewhere it appends a line when a state changes."""
+    """Shows each service as it is now, for how long, and why; in lines of a terminal."""
 
-    def __init__(self, *, terminal: bool, colour: bool) -> None:
-        self._screen = Screen() if terminal else None
+    def __init__(self, out: TextIO, *, colour: bool) -> None:
+        self._screen = Screen(out)
         self._colour = colour
         self._told: dict[str, tuple[str, str]] = {}
         self._since: dict[str, float] = {}
@@ -41,27 +40,19 @@ class Live:
             if self._told.get(name) != word:
                 self._told[name] = word
                 self._since[name] = now
-                if self._screen is None:
-                    sys.stdout.write(self._line(item, width, 0.0) + "\n")
-        if self._screen is None:
-            sys.stdout.flush()
-            return
         lines = [self._line(watched.items[n], width, now - self._since[n]) for n in names]
         self._screen.draw(lines)
 
     def clear(self) -> None:
         """Take the live lines away; what comes next stands in their place."""
-        if self._screen is not None:
-            self._screen.clear()
+        self._screen.clear()
 
     def _line(self, item: Item, width: int, for_s: float) -> str:
         mark = _mark(item)
         lead = item["name"].ljust(width)
         text = f"{mark:<12} {_what(item, for_s)}".rstrip()
-        if self._screen is not None:
-            text = text[: max(0, shutil.get_terminal_size().columns - width - 3)]
         code = _COLOURS.get(mark)
-        if code is not None and self._colour and text.startswith(mark):
+        if code is not None and self._colour:
             text = paint(mark, code, on=True) + text[len(mark) :]
         return f"{lead}  {text}"
 

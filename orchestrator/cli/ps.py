@@ -9,7 +9,7 @@ import click
 from orchestrator.cli.completing import service_names
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.stack import locate, options_of
-from orchestrator.cli.table import has_colour, render
+from orchestrator.cli.table import has_colour, render, terminal_width
 from orchestrator.cli.watching import CHANGED, Item, Watched, matching
 from orchestrator.control.client import Message
 
@@ -73,7 +73,7 @@ def _is_out_of_sight(item: Item) -> bool:
 def _print(items: Sequence[Item], answer: Message, context: click.Context) -> None:
     colour = has_colour(options_of(context).environ)
     if items:
-        _say_lines(render(items, colour=colour))
+        _say_lines(render(items, colour=colour, width=terminal_width()))
     else:
         click.echo("nothing runs; `ps -a` shows all services", err=True)
     for warning in answer.get("warnings", ()):
@@ -88,7 +88,7 @@ def _follow(
     """Go on until the stack is down: JSON and piped tables grow, a terminal is drawn over."""
     names = set(watched.names(words))
     colour = has_colour(options_of(context).environ)
-    screen = Screen() if form == "table" and sys.stdout.isatty() else None
+    screen = Screen(sys.stdout) if form == "table" and sys.stdout.isatty() else None
 
     def shown() -> list[Item]:
         items = [watched.as_of_now(name) for name in watched.items if name in names]
@@ -99,10 +99,10 @@ def _follow(
             if name in names:
                 _say_json(watched.items[name])
     elif screen is None:
-        _say_lines(render(shown(), colour=colour))
+        _say_lines(render(shown(), colour=colour, width=terminal_width()))
     while not watched.ended:
         if screen is not None:
-            screen.draw(render(shown(), colour=colour))
+            screen.draw(render(shown(), colour=colour, width=terminal_width()))
         message = watched.next(_REDRAW_S if screen is not None else None)
         changed = message["item"] if message and message["type"] == "service" else None
         if changed is None or changed["name"] not in names:

@@ -1,16 +1,19 @@
 """Lines at the bottom of a terminal that are drawn over in place."""
 
+import re
 import shutil
-import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 _SMALLEST = 3
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Screen:
     """Draws lines where it last drew; what is printed in between must come after ``clear``."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
         self._shown: tuple[str, ...] = ()
 
     def draw(self, lines: Sequence[str]) -> None:
@@ -18,8 +21,10 @@ class Screen:
 
         More than fit on the screen cannot be drawn over: the last one says how many are left out.
         """
-        height = max(_SMALLEST, shutil.get_terminal_size().lines - 2)
-        shown = tuple(lines[:height])
+        size = shutil.get_terminal_size()
+        height = max(_SMALLEST, size.lines - 2)
+        # A line that wraps could not be drawn over.
+        shown = tuple(_clipped(line, size.columns - 1) for line in lines[:height])
         if len(lines) > height:
             shown = (*shown[:-1], f"… and {len(lines) - height + 1} more")
         if shown != self._shown:
@@ -35,7 +40,18 @@ class Screen:
     def _up(self) -> str:
         return f"\x1b[{len(self._shown)}A\r" if self._shown else ""
 
-    @staticmethod
-    def _write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def _clipped(line: str, width: int) -> str:
+    """Return the first ``width`` characters of a line; colours take no place and all stay."""
+    if len(line) <= width:
+        return line
+    pieces, left, at = [], width, 0
+    for colour in _COLOUR.finditer(line):
+        pieces += [line[at : colour.start()][:left], colour[0]]
+        left -= len(pieces[-2])
+        at = colour.end()
+    return "".join([*pieces, line[at:][:left]])

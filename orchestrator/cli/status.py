@@ -4,7 +4,7 @@ import click
 
 from orchestrator.cli.completing import service_names
 from orchestrator.cli.stack import locate, options_of
-from orchestrator.cli.table import has_colour, render
+from orchestrator.cli.table import has_colour, render, terminal_width
 from orchestrator.cli.watching import matching
 from orchestrator.errors import NotRunning
 
@@ -31,7 +31,8 @@ def command(context: click.Context, *, services: tuple[str, ...]) -> int:
         items = [item for item in items if item["name"] in names]
     options = options_of(context)
     if not options.quiet:
-        for line in render(items, colour=has_colour(options.environ)):
+        colour = has_colour(options.environ)
+        for line in render(items, colour=colour, width=terminal_width()):
             click.echo(line, color=True)
     well = all(
         item["state"] == "completed"

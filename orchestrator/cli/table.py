@@ -32,18 +32,26 @@ def has_colour(environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
+def terminal_width() -> int | None:
+    """Return the columns of the terminal on stdout; None where there is none: nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def render(
-    items: Sequence[Item], *, colour: bool, only: Collection[str] | None = None
+    items: Sequence[Item],
+    *,
+    colour: bool,
+    width: int | None = None,
+    only: Collection[str] | None = None,
 ) -> list[str]:
-    """Return the lines of the table; piped output is never cut.
+    """Return the lines of the table; where it is narrow some columns are left out.
 
     ``only``: no heading, and no other rows than these, in the same columns.
     """
     columns = list(_COLUMNS)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 30
     rows = [_cells(item) for item in problems_first(items)]
     for dropped in _DROPPED_FIRST:
-        if width < _NARROW and _width(columns, rows) > width:
+        if width is not None and width < _NARROW and _width(columns, rows) > width:
             columns.remove(dropped)
     widths = {one: max(len(one), *(len(row[one]) for row in rows), 0) for one in columns}
     lines = ["  ".join(one.ljust(widths[one]) for one in columns).rstrip()] if only is None else []
