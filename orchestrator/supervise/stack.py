@@ -150,7 +150,7 @@ async def running(
         publication = Publication(supervisor, shepherd)
         redactor = Redactor(tuple(around.secrets.values()))
         stack = Stack(supervisor, shepherd, publication, redactor.text, signature(project.file))
-        listeners = Listeners(clock)
+        listeners = Listeners(clock, sock_diag=around.tiers.get("sock_diag", True))
 
         def show(unit: Unit, text: str) -> None:
             stack.show(unit, text)
