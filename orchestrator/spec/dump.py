@@ -100,9 +100,14 @@ def _hide(value: Any, secrets: list[str]) -> Any:  # noqa: ANN401  plain data is
         return {key: _hide(one, secrets) for key, one in value.items()}
     if isinstance(value, list):
         return [_hide(one, secrets) for one in value]
-    for secret in secrets if isinstance(value, str) else ():
-        if value == secret:
+    return _hidden(value, secrets) if isinstance(value, str) else value
+
+
+def _hidden(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        if text == secret:
             return HIDDEN
         if len(secret) >= _SHORTEST:
-            value = value.replace(secret, HIDDEN)
-    return value
+            text = text.replace(secret, HIDDEN)
+    # What came from the environment may be bytes that are no UTF-8.
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

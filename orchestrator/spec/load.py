@@ -57,6 +57,11 @@ def load(
     return _Loading(file, environ, Problems(shown or file.name)).project(env_file)
 
 
+def _readable(name: str) -> str:
+    """Return the name of a folder as text, whatever bytes it has."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class _Loading:
     """One reading of one file, which goes on as far as it can."""
 
@@ -81,7 +86,7 @@ class _Loading:
         raw = self._replaced(raw, ())
         raw["services"] = self._services(raw.get("services"))
         self._across(raw)
-        raw.setdefault("name", self._file.parent.name or "root")
+        raw.setdefault("name", _readable(self._file.parent.name) or "root")
         raw["file"], raw["env_file_values"] = self._file, env_file_values
         raw["secret_values"] = self._secret_values(raw.get("secrets"))
         return self._validated(raw)

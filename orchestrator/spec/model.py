@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -295,7 +295,8 @@ class Project(Model):
     # The values of the file's env_file: below the environment of `up`, and never printed.
     env_file_values: dict[str, str] = Field({}, exclude=True, repr=False)
     # Values of secrets that stand in variables, and so may have come into any text of the file.
-    secret_values: tuple[str, ...] = Field((), exclude=True, repr=False)
+    # The environment may hold bytes that are no UTF-8, which pydantic's str refuses.
+    secret_values: tuple[Any, ...] = Field((), exclude=True, repr=False)
 
     @property
     def root_dir(self) -> Path:

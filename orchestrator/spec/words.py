@@ -21,6 +21,18 @@ HIDDEN = {
 SHORT = {"Service": ("command", "shell"), "Alternative": ("shell",)}
 """Keys of the file that are no fields, because they are written out before."""
 
+_SAID = {
+    "missing": "is missing",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "string_unicode": "is not UTF-8",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "greater_than": "must be more than 0",
+}
+
 _ELSEWHERE = {
     "environment": "env",
     "working_dir": "cwd",
@@ -59,23 +71,16 @@ def _message(one: Mapping[str, Any], path: Where, model: type[BaseModel]) -> str
     context, value = one.get("ctx") or {}, one["input"]
     if isinstance(value, Template) and one["type"] != "missing":
         return f"{value.refs[0]} is known only when a service starts, and cannot stand here"
-    match one["type"]:
+    kind = one["type"]
+    if kind in _SAID:
+        return _SAID[kind]
+    match kind:
         case "extra_forbidden":
             return "unknown key" + _near(str(path[-1]), keys_at(model, path[:-1]))
-        case "missing":
-            return "is missing"
         case "value_error":
             return str(context["error"])
         case "literal_error" | "enum":
             return f"must be {context['expected']}".replace("'", '"')
-        case "too_short" | "string_too_short":
-            return "must not be empty"
-        case "model_type" | "dict_type" | "model_attributes_type":
-            return "must be a mapping"
-        case "tuple_type":
-            return "must be a list"
-        case "greater_than":
-            return "must be more than 0"
         case "greater_than_equal":
             return f"must be {context['ge']:g} or more"
         case "less_than_equal":

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
+from orchestrator.spec.dump import dump
 from orchestrator.spec.load import as_typed, find_file, load
 from orchestrator.spec.model import Condition, Policy
 from tests.unit.spec.files import problems, project, service, service_problems, write
@@ -499,6 +500,21 @@ def test_a_stack_at_the_root_of_the_machine_has_a_name_too(monkeypatch: pytest.M
 
     monkeypatch.setattr(module, "read_services", nothing_wrong)
     assert load(Path("/services.yaml"), {}).name == "root"
+
+
+def test_a_folder_and_variables_need_not_be_utf_8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    odd = os.fsdecode(b"\xff")
+    text = "secrets: {a: {env: ODD}}\nservices: {web: {command: ['${ODD}']}}"
+    found = project(folder, text, {"ODD": odd})
+    assert found.name == "caf\ufffd"
+    assert found.file == folder / "services.yaml"
+    assert found.services["web"].run[0].command[0].render(str) == odd
+    assert "••••" in dump(found)
+    assert "\ufffd" in dump(project(folder, text.partition("\n")[2], {"ODD": odd}))
+    assert service_problems(folder, "mcp: {name: '${ODD}'}", {"ODD": odd}) == [
+        "mcp.name: is not UTF-8"
+    ]
 
 
 def test_the_file_is_known_by_its_real_path(tmp_path: Path) -> None:
