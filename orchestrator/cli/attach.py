@@ -54,8 +54,8 @@ def attached_up(
     with Interruptions().caught() as asked:
         started = start(located, services, options, no_deps=no_deps)
         with started.stack.client.events() as events, keys() as pressed:
-            asked.before_leaving = pressed.give_back
             session = _Session(started, Watched(events), options, ending, asked, pressed, began)
+            asked.before_leaving = session.leave_at_once
             return _to_the_end(session, services, asked, owner=started.here)
 
 
@@ -100,6 +100,7 @@ class _Session:
         self._began = began
         self._quiet = options.quiet
         self._colour = has_colour(options.environ)
+        self._killed = False
 
     def run(self, services: Sequence[str]) -> int:
         """Return the exit code.
@@ -183,17 +184,24 @@ class _Session:
             self._stack.client.post("/v1/down", {}, 10.0)
             self._follow_down()
 
+    def leave_at_once(self) -> None:
+        """Put the terminal back and see to it that the kill was asked for; for a signal handler."""
+        self._pressed.give_back()
+        if self._owner and not self._killed:
+            with contextlib.suppress(Exception):
+                self._stack.client.post("/v1/kill", {}, 1.0)
+
     def _follow_down(self) -> None:
         enough = 2 if self._asked.count else 1
-        said_at, killed = time.monotonic(), False
+        said_at = time.monotonic()
         self._say("stopping; Ctrl-C once more kills at once")
         # The supervisor lets go of its files after its last word; the stream's end is the end.
         while not self._watched.ended:
             self._watched.next(_LOOK_S)
-            if self._asked.count >= enough and not killed:
-                killed = True
+            if self._asked.count >= enough and not self._killed:
                 self._say("killing")
                 self._stack.client.post("/v1/kill", {}, 10.0)
+                self._killed = True
             left = [n for n, one in self._watched.items.items() if one["state"] == "stopping"]
             if left and time.monotonic() - said_at > _SAY_AFTER_S:
                 said_at = time.monotonic()

@@ -1,7 +1,8 @@
 """What the services of an attached `up` write, and what becomes of them, in the order of time."""
 
+import heapq
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.cli.outcome import Item
@@ -9,16 +10,17 @@ from orchestrator.cli.table import harmless
 from orchestrator.control.client import Message
 from orchestrator.logs.follow import Follower
 from orchestrator.logs.index import Index, Kind
-from orchestrator.logs.lines import newest
+from orchestrator.logs.lines import lines, newest
 from orchestrator.logs.printer import LogPrinter, Look
-from orchestrator.logs.query import Line
+from orchestrator.logs.query import Item as LogItem
+from orchestrator.logs.query import Line, with_events
 from orchestrator.logs.redact import Redactor
 from orchestrator.logs.segments import Log
 from orchestrator.system.clock import SystemClock
 
 _LINES_BEFORE = 10
-_LEFT_OUT = {"start", "exit"}
-"""Events of the log that a change of state tells as well."""
+_TOLD_ELSEWHERE = {"start", "exit"}
+"""Events of the log that a change of state tells as well, and why."""
 
 
 class Trail:
@@ -34,26 +36,42 @@ class Trail:
         colour: bool,
     ) -> None:
         """``lasted_s`` is how long ago this `up` began: runs since then are shown whole."""
-        since = SystemClock().wall() - lasted_s
-        starts = {
-            name: _begin(Log(path), since, is_live=items[name]["pid"] is not None)
+        self._since = SystemClock().wall() - lasted_s
+        self._logs = logs
+        self._begins = {
+            name: _begin(Log(path), self._since, is_live=items[name]["pid"] is not None)
             for name, path in logs.items()
         }
-        self._follower = Follower(logs, starts)
+        self._follower: Follower | None = None
         self._printer = LogPrinter(list(logs), sys.stdout.write, redactor, Look(colour=colour))
         self._names = set(logs)
         self._health = {name: item["health"] for name, item in items.items()}
 
     def show(self) -> bool:
         """Write what is new; return whether there was anything."""
+        if self._follower is None:
+            ends = {name: Log(path).end() for name, path in self._logs.items()}
+            self._show_until(ends)
+            self._follower = Follower(self._logs, ends)
         found = False
         for item in self._follower.poll():
-            if isinstance(item, Line) or item.event not in _LEFT_OUT:
+            if isinstance(item, Line) or item.event not in _TOLD_ELSEWHERE:
                 found = True
                 self._printer.show(item)
         if found:
             sys.stdout.flush()
         return found
+
+    def _show_until(self, ends: Mapping[str, int]) -> None:
+        """Write what there is already, with the ends of runs that nobody saw happen."""
+        streams = [
+            _backlog(name, Log(path), self._begins[name], ends[name])
+            for name, path in self._logs.items()
+        ]
+        for item in heapq.merge(*streams, key=lambda item: item.ts or 0.0):
+            if isinstance(item, Line) or (item.event == "exit" and item.ts >= self._since):
+                self._printer.show(item)
+        sys.stdout.flush()
 
     def drain(self) -> None:
         """Write all there is."""
@@ -95,3 +113,8 @@ def _begin(log: Log, since: float, *, is_live: bool) -> int:
         if one.wall_s >= since:
             return one.offset
     return newest(log, _LINES_BEFORE, runs[-1].offset, end) if runs and is_live else end
+
+
+def _backlog(name: str, log: Log, begin: int, end: int) -> Iterator[LogItem]:
+    index = Index(log.index_path)
+    return with_events(name, index, lines(log, begin, end, index.starts()), begin, end)
