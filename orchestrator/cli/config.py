@@ -4,7 +4,7 @@ import json
 
 import click
 
-from orchestrator.cli.stack import locate, options_of
+from orchestrator.cli.stack import load_project, locate, options_of
 
 
 @click.group(name="config", invoke_without_command=True)
@@ -19,10 +19,9 @@ def command(context: click.Context, *, quiet: bool, form: str) -> None:
     if context.invoked_subcommand is not None:
         return
     from orchestrator.spec.dump import dump, plain
-    from orchestrator.spec.load import load
 
     stack, options = locate(context), options_of(context)
-    project = load(stack.file, options.environ, options.env_file)
+    project = load_project(stack, options.environ, options.env_file)
     if not quiet and not options.quiet:
         text = json.dumps(plain(project), ensure_ascii=False) if form == "json" else dump(project)
         click.echo(text.rstrip("\n"))

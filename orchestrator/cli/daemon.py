@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.cli.stack import Stack
+from orchestrator.cli.stack import Stack, load_project
 from orchestrator.control.wire import from_wire, to_wire
 from orchestrator.errors import OrchestratorError
 from orchestrator.spec.model import Project
@@ -50,9 +50,7 @@ def launch(
         OrchestratorError: services.yaml is wrong, a port is taken, a program is missing …;
             nothing was started.
     """
-    from orchestrator.spec.load import load
-
-    project = load(stack.file, environ, env_file)
+    project = load_project(stack, environ, env_file)
     lock_fd = _lock(stack, answers)
     if lock_fd is None:
         return False

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.daemon import switched_off
-from orchestrator.cli.stack import Options, Stack, locate, options_of
+from orchestrator.cli.stack import Options, Stack, load_project, locate, options_of
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.system import ports
 from orchestrator.system.capabilities import active_tiers, try_log_folder, try_runtime_folder
@@ -88,11 +88,10 @@ def _folders(stack: Stack) -> Iterator[Check]:
 
 
 def _file(stack: Stack, options: Options) -> Iterator[Check]:
-    from orchestrator.spec.load import load
     from orchestrator.system.requirements import choose
 
     try:
-        project = load(stack.file, options.environ, options.env_file)
+        project = load_project(stack, options.environ, options.env_file)
     except OrchestratorError as error:
         yield Check("services.yaml", ok=False, text=error.message)
         return

@@ -16,6 +16,7 @@ from orchestrator.errors import OrchestratorError, SpecError
 
 if TYPE_CHECKING:
     from orchestrator.control.client import ControlClient
+    from orchestrator.spec.model import Project
 
 _NAMES = ("services.yaml", "services.yml")
 
@@ -71,6 +72,17 @@ class Stack:
             if runtime_dir != used:
                 _note_runtime(self.state_dir, runtime_dir)
         return replace(self, runtime_dir=runtime_dir)
+
+
+def load_project(stack: Stack, environ: Mapping[str, str], env_file: Path | None) -> "Project":
+    """Return what the stack's services.yaml says; messages call the file as the user would.
+
+    Raises:
+        SpecError: something is wrong with it.
+    """
+    from orchestrator.spec.load import as_typed, load
+
+    return load(stack.file, environ, env_file, as_typed(stack.file, Path.cwd()))
 
 
 def options_of(context: click.Context) -> Options:
