@@ -256,6 +256,7 @@ class _Session:
             self._say(CHANGED)
 
     def _say_ready(self, names: Sequence[str]) -> None:
+        self._watched.have_published(self._stack.client)
         if not self._quiet:
             Summary(self._stack, self._watched, names).say(time.monotonic() - self._began)
         if self._pressed.on and not self._quiet:

@@ -54,5 +54,6 @@ def wait_until_well(stack: Stack, names: Sequence[str], timeout_s: float) -> Non
             if watched.ended:
                 raise ControlError("the supervisor ended meanwhile")
             watched.next(min(left_s, 0.1))
+        watched.have_published(stack.client)
     Summary(stack, watched, names).say_failures(verdict)
     refuse_bad(verdict)

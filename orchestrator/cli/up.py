@@ -101,6 +101,7 @@ def _detached_up(
             verdict = _until_begun(watched, names)
         else:
             verdict = _until_well(watched, names, began + patience_s, abort=abort)
+            watched.have_published(stack.client)
         summary = Summary(stack, watched, names)
         if not options.quiet:
             summary.say(time.monotonic() - began, waited_for=patience_s is not None)

@@ -50,6 +50,8 @@ def command(
             if verdict.done or left_s <= 0 or watched.ended:
                 break
             watched.next(min(left_s, 0.1))
+        if condition == "healthy" and verdict.done:
+            watched.have_published(stack.client)
     if verdict.failed:
         states = ", ".join(f"{name} is {watched.items[name]['state']}" for name in verdict.failed)
         raise WaitFailed(f"cannot become {condition} any more: {states}", verdict.failed)

@@ -4,10 +4,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.control.client import Events, Message
-from orchestrator.errors import ControlError, UnknownService
+from orchestrator.control.client import ControlClient, Events, Message
+from orchestrator.errors import ControlError, OrchestratorError, UnknownService
 
 Item = dict[str, Any]
+
+_PUBLISH_S = 10.0
 
 CHANGED = (
     "services.yaml has changed since this stack was started; `down` and `up` take the change over"
@@ -47,6 +49,19 @@ class Watched:
         if uptime_s is None:
             return 0.0
         return float(uptime_s) + time.monotonic() - self._seen_at[name]
+
+    def have_published(self, client: ControlClient) -> None:
+        """Have config.json written with all that is ready by now, and return when it is.
+
+        It is written soon after a service is healthy anyway; who waited for that may read it next.
+        """
+        try:
+            answer = client.post("/v1/publish", {}, _PUBLISH_S)
+        except OrchestratorError:
+            return  # the service is up; that it is not published is warned of by the supervisor
+        self.stack["published"] = answer["published"]
+        for text in answer["warnings"]:
+            self._take({"type": "warning", "text": text})
 
     def as_of_now(self, name: str) -> Item:
         """Return a service with the uptime it has by now."""

@@ -52,6 +52,7 @@ def far_end(
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
             thread.join(5)
+            (folder / name).unlink()
 
 
 def value(content: Any, status: int = 200) -> Answer:
@@ -63,6 +64,9 @@ def text(body: bytes, status: int = 200) -> Answer:
     """Answer with any bytes as the body."""
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     return lambda connection: connection.sendall(head + body)
+
+
+_UNKNOWN = value({"kind": "error", "message": "the far end has no answer to this"}, 404)
 
 
 def stream(*messages: Any, hold: threading.Event | None = None) -> Answer:
@@ -91,6 +95,7 @@ def _bind(server: socket.socket, folder: Path, name: str) -> None:
         server.bind(f"/proc/self/fd/{fd}/{name}")
     finally:
         os.close(fd)
+    (folder / name).chmod(0o600)
 
 
 def _accept(server: socket.socket, end: FarEnd, open_ones: list[socket.socket]) -> None:
@@ -118,4 +123,4 @@ def _serve(connection: socket.socket, end: FarEnd) -> None:
             length = int(content) if name.lower() == b"content-length" else length
         body = json.loads(reader.read(length)) if length else None
         end.asked.append(Asked(line, body))
-        end.answers[line](connection)
+        end.answers.get(line, _UNKNOWN)(connection)
