@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from orchestrator.cli.completing import service_names
 from orchestrator.cli.secrets import redactor_of
 from orchestrator.cli.stack import Stack, locate, options_of
 from orchestrator.cli.table import has_colour
-from orchestrator.cli.watching import matching
 from orchestrator.errors import OrchestratorError
 from orchestrator.logs.follow import Follower
-from orchestrator.logs.lines import newest
 from orchestrator.logs.printer import LogPrinter, Look, as_json
-from orchestrator.logs.query import Item, Line, Query, read
+from orchestrator.logs.query import Item, Line, Query, bounds, read
+from orchestrator.logs.redact import Redactor
 from orchestrator.logs.segments import Log, chunks
 from orchestrator.spec.quantities import parse_duration
 
@@ -107,25 +106,30 @@ def command(
     if count is None:
         count = -1 if ranged else 100
     pattern = _pattern(grep, ignore_case=ignore_case)
-    query = Query(None if count < 0 else count, since, until, after, run, pattern)
-    if form == "raw":
-        _raw(logs, query, follow=follow)
-        return
-    show = _shower(stack, logs, form, Look(_colour(context), timestamps, not no_log_prefix))
-    ends = {name: Log(one).end() for name, one in logs.items()}
-    for item in read(logs, query):
-        show(item)
+    redactor = redactor_of(stack)
+    query = Query(None if count < 0 else count, since, until, after, run, pattern, redactor)
+    look = Look(_colour(context), timestamps, not no_log_prefix)
+    show = _shower(logs, form, redactor, look)
+    # What the terminal can't show must not end us.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     if follow:
-        for item in _followed(Follower(logs, ends)):
-            if pattern is None or (isinstance(item, Line) and _matches(pattern, item)):
-                show(item)
+        _follow(Follower(logs), query, show)
+    elif form == "raw" and len(logs) == 1 and after is None and not query.is_picky:
+        _copy(Log(*logs.values()), query)
+    else:
+        for item in read(logs, query):
+            show(item)
 
 
 def _chosen(stack: Stack, words: tuple[str, ...]) -> Mapping[str, Path]:
     if not stack.log_files:
         raise OrchestratorError(f"nothing of {stack.file} was ever started; `orchestrator up` does")
-    names = matching(words, list(stack.log_files)) if words else list(stack.log_files)
-    return {name: stack.log_files[name] for name in names}
+    if not words:
+        return stack.log_files
+    # It comes with the control client, which nobody needs who reads all logs.
+    from orchestrator.cli.watching import matching
+
+    return {name: stack.log_files[name] for name in matching(words, list(stack.log_files))}
 
 
 def _pattern(text: str | None, *, ignore_case: bool) -> re.Pattern[str] | None:
@@ -137,16 +141,13 @@ def _pattern(text: str | None, *, ignore_case: bool) -> re.Pattern[str] | None:
         raise click.BadParameter(f"{text!r} is no regular expression: {error}") from error
 
 
-def _matches(pattern: re.Pattern[str], line: Line) -> bool:
-    return pattern.search(line.text.decode("utf-8", "replace")) is not None
-
-
 def _colour(context: click.Context) -> bool:
     return has_colour(options_of(context).environ)
 
 
-def _shower(stack: Stack, logs: Mapping[str, Path], form: str, look: Look) -> Show:
-    redactor = redactor_of(stack)
+def _shower(logs: Mapping[str, Path], form: str, redactor: Redactor, look: Look) -> Show:
+    if form == "raw":
+        return _write_raw
     if form == "json":
         return lambda item: _write(as_json(item, redactor) + "\n")
     return LogPrinter(list(logs), _write, redactor, look).show
@@ -156,37 +157,26 @@ def _write(text: str) -> None:
     sys.stdout.write(text)
 
 
-def _followed(follower: Follower) -> Iterator[Item]:
-    while True:
+def _write_raw(item: Item) -> None:
+    if isinstance(item, Line):
+        sys.stdout.buffer.write(item.text + (b"\n" if item.ended else b""))
+
+
+def _follow(follower: Follower, query: Query, show: Show) -> None:
+    """Show what is there, then what is added, until somebody ends us or the time is up."""
+    for item in follower.before(query):
+        show(item)
+    sys.stdout.flush()
+    while query.until is None or time.time() < query.until:  # noqa: TID251  a face
         items = follower.poll()
-        yield from items
+        for item in items:
+            show(item)
         sys.stdout.flush()
         if not items:
             time.sleep(_POLL_S)  # noqa: TID251  no loop runs here
 
 
-def _raw(logs: Mapping[str, Path], query: Query, *, follow: bool) -> None:
-    """Write the bytes of one log after the other as they are."""
-    out = sys.stdout.buffer
-    ends = {}
-    for name, path in logs.items():
-        log = Log(path)
-        segments = log.segments()
-        begin, end = (segments[0].start, segments[-1].end) if segments else (0, 0)
-        begin = max(begin, query.after or 0)
-        if query.count is not None:
-            begin = newest(log, query.count, begin, end)
-        for _, data in chunks(log, begin, end):
-            out.write(data)
-        ends[name] = end
-    out.flush()
-    while follow:
-        found = False
-        for name, path in logs.items():
-            begin, data = Log(path).read(ends[name], 1 << 18)
-            if data:
-                found, ends[name] = True, begin + len(data)
-                out.write(data)
-        out.flush()
-        if not found:
-            time.sleep(_POLL_S)  # noqa: TID251  no loop runs here
+def _copy(log: Log, query: Query) -> None:
+    """Write the bytes of one log as they are, as fast as they can be read."""
+    for _, data in chunks(log, *bounds(log, query)):
+        sys.stdout.buffer.write(data)

@@ -1,8 +1,7 @@
 """What the services of an attached `up` write, and what becomes of them, in the order of time."""
 
-import heapq
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.cli.outcome import Item
@@ -10,10 +9,9 @@ from orchestrator.cli.table import harmless
 from orchestrator.control.client import Message
 from orchestrator.logs.follow import Follower
 from orchestrator.logs.index import Index, Kind
-from orchestrator.logs.lines import lines, newest
+from orchestrator.logs.lines import newest
 from orchestrator.logs.printer import LogPrinter, Look
-from orchestrator.logs.query import Item as LogItem
-from orchestrator.logs.query import Line, with_events
+from orchestrator.logs.query import Line, Query
 from orchestrator.logs.redact import Redactor
 from orchestrator.logs.segments import Log
 from orchestrator.system.clock import SystemClock
@@ -50,9 +48,8 @@ class Trail:
     def show(self) -> bool:
         """Write what is new; return whether there was anything."""
         if self._follower is None:
-            ends = {name: Log(path).end() for name, path in self._logs.items()}
-            self._show_until(ends)
-            self._follower = Follower(self._logs, ends)
+            self._follower = Follower(self._logs)
+            self._show_before(self._follower)
         found = False
         for item in self._follower.poll():
             if isinstance(item, Line) or item.event not in _TOLD_ELSEWHERE:
@@ -62,13 +59,9 @@ class Trail:
             sys.stdout.flush()
         return found
 
-    def _show_until(self, ends: Mapping[str, int]) -> None:
+    def _show_before(self, follower: Follower) -> None:
         """Write what there is already, with the ends of runs that nobody saw happen."""
-        streams = [
-            _backlog(name, Log(path), self._begins[name], ends[name])
-            for name, path in self._logs.items()
-        ]
-        for item in heapq.merge(*streams, key=lambda item: item.ts or 0.0):
+        for item in follower.before(Query(count=None), self._begins):
             if isinstance(item, Line) or (item.event == "exit" and item.ts >= self._since):
                 self._printer.show(item)
         sys.stdout.flush()
@@ -113,8 +106,3 @@ def _begin(log: Log, since: float, *, is_live: bool) -> int:
         if one.wall_s >= since:
             return one.offset
     return newest(log, _LINES_BEFORE, runs[-1].offset, end) if runs and is_live else end
-
-
-def _backlog(name: str, log: Log, begin: int, end: int) -> Iterator[LogItem]:
-    index = Index(log.index_path)
-    return with_events(name, index, lines(log, begin, end, index.starts()), begin, end)

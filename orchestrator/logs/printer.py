@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.logs.clean import clean
 from orchestrator.logs.query import Item, Line, ServiceEvent
 from orchestrator.logs.redact import Redactor
+from orchestrator.logs.shown import shown
 from orchestrator.spec.quantities import signal_name
 
 _PREFIX_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
@@ -43,33 +43,28 @@ class LogPrinter:
             name: _PREFIX_COLOURS[number % len(_PREFIX_COLOURS)]
             for number, name in enumerate(sorted(services))
         }
-        self._runs: dict[str, int] = {}
 
     def show(self, item: Item) -> None:
         """Write one item; a line end is added."""
-        if isinstance(item, Line):
-            text = self._redactor.text(clean(item.text, colour=self._look.colour))
-            self._write(f"{self._lead(item)}{text}\n")
-            self._runs[item.service] = item.run
-        else:
+        if isinstance(item, ServiceEvent):
             self._show_event(item)
+        elif item.text or not item.before:
+            # What is left of a line whose beginning was shown before may be its end alone.
+            text = shown(item, self._redactor, colour=self._look.colour)
+            self._write(f"{self._lead(item)}{text}\n")
 
     def say(self, service: str, text: str) -> None:
         """Write a line of our own about a service, marked as such."""
-        mark = f"── {self._redactor.text(text)} ──"
-        if self._look.colour:
-            mark = f"{_DIM}{mark}{_RESET}"
-        self._write(f"{self._name(service)}{mark}\n")
+        self._write(f"{self._name(service)}{self._marked(self._redactor.text(text))}\n")
 
     def _show_event(self, event: ServiceEvent) -> None:
         """Mark where a run ends and another begins; the very first start is nothing new."""
-        text = describe(event)
-        if event.event == "start" and event.run == 1:
-            return
+        if event.event != "start" or event.run != 1:
+            self._write(f"{self._lead(event)}{self._marked(describe(event))}\n")
+
+    def _marked(self, text: str) -> str:
         mark = f"── {text} ──"
-        if self._look.colour:
-            mark = f"{_DIM}{mark}{_RESET}"
-        self._write(f"{self._lead(event)}{mark}\n")
+        return f"{_DIM}{mark}{_RESET}" if self._look.colour else mark
 
     def _lead(self, item: Item) -> str:
         stamp = ""
@@ -100,7 +95,7 @@ def describe(event: ServiceEvent) -> str:
                 return f"run {event.run} was ended by SIG{signal_name(event.signal)}"
             return f"run {event.run} ended"
         case _:
-            return "bytes are missing here: the file was changed by somebody else"
+            return "output is missing here"
 
 
 def as_json(item: Item, redactor: Redactor) -> str:
@@ -112,7 +107,7 @@ def as_json(item: Item, redactor: Redactor) -> str:
         "seq": item.seq,
     }
     if isinstance(item, Line):
-        value["text"] = redactor.text(clean(item.text))
+        value["text"] = shown(item, redactor)
         if item.partial:
             value["partial"] = True
     else:

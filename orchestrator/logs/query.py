@@ -4,17 +4,25 @@ import heapq
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.logs.index import Index, Kind, Record
-from orchestrator.logs.lines import RawLine, lines, newest
+from orchestrator.logs.lines import RawLine, line_end, line_start, lines, newest
+from orchestrator.logs.redact import Redactor
 from orchestrator.logs.segments import Log
+from orchestrator.logs.shown import shown
+
+_WINDOW_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line, or a piece of one; ``ts`` is seconds since the epoch, None: not known."""
+class Line(NamedTuple):
+    """One line, or a piece of one; ``ts`` is seconds since the epoch, None: not known.
+
+    The rest is as in ``RawLine``.
+    """
 
     service: str
     ts: float | None
@@ -22,10 +30,12 @@ class Line:
     seq: int
     text: bytes
     partial: bool = False
+    ended: bool = True
+    before: bytes = b""
+    after: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceEvent:
+class ServiceEvent(NamedTuple):
     """What happened to the service at this place of its output; never taken from its text."""
 
     service: str
@@ -44,7 +54,8 @@ Item = Line | ServiceEvent
 class Query:
     """What is wanted. Times are seconds since the epoch, ``after`` is a global offset.
 
-    ``count`` None means all. A negative ``run`` counts from the newest: -1 is the one before.
+    ``count`` None means all. A ``run`` of 0 is the newest, a negative one counts from it: -1 is
+    the one before. ``pattern`` must occur in a line as it is shown, secrets hidden.
     """
 
     count: int | None = 100
@@ -53,95 +64,180 @@ class Query:
     after: int | None = None
     run: int | None = None
     pattern: re.Pattern[str] | None = None
+    redactor: Redactor = field(default_factory=lambda: Redactor(()))
+
+    @property
+    def is_picky(self) -> bool:
+        """Whether what is wanted is not simply all that is in a range of offsets."""
+        return self.pattern is not None or self.since is not None or self.until is not None
+
+    def wants(self, item: Item) -> bool:
+        """Whether an item is one of those that are wanted, their number aside."""
+        if self.after is not None and item.seq <= self.after:
+            return False
+        if self.run is not None and self.run > 0 and item.run != self.run:
+            return False
+        if item.ts is not None and not self._is_in_time(item.ts):
+            return False
+        if self.pattern is None:
+            return True
+        return isinstance(item, Line) and self._matches(item)
+
+    def _is_in_time(self, ts: float) -> bool:
+        late_enough = self.since is None or ts >= self.since
+        return late_enough and (self.until is None or ts < self.until)
+
+    def _matches(self, line: Line) -> bool:
+        pattern = self.pattern
+        return pattern is None or pattern.search(shown(line, self.redactor)) is not None
+
+
+class Extent(NamedTuple):
+    """A part of a log: its bytes from ``begin`` to ``end``, the records before number ``marks``."""
+
+    begin: int
+    end: int
+    marks: int
 
 
 def read(logs: Mapping[str, Path], query: Query) -> Iterator[Item]:
     """Yield what the logs of the services hold, merged by time."""
-    streams = [_in_order(one_service(name, Log(path), query)) for name, path in logs.items()]
-    merged = heapq.merge(*streams, key=lambda pair: pair[0])
-    found = (item for _, item in merged)
-    # Each stream has its newest lines; of all of them the newest are wanted.
-    return found if query.count is None or len(logs) == 1 else _last(found, query.count)
+    streams = []
+    for name, path in logs.items():
+        log = Log(path)
+        begin, end = log.range()
+        streams.append(one_service(name, log, query, Extent(begin, end, log.index.end)))
+    return newest_of(merged(streams), query.count, of=len(streams))
 
 
-def one_service(name: str, log: Log, query: Query) -> Iterator[Item]:
+def merged(streams: Iterable[Iterator[Item]]) -> Iterator[Item]:
+    """Yield the items of several services by time; those of one stay in their order."""
+    ordered = [_in_order(stream) for stream in streams]
+    return (item for _, item in heapq.merge(*ordered, key=lambda pair: pair[0]))
+
+
+def newest_of(items: Iterator[Item], count: int | None, *, of: int) -> Iterator[Item]:
+    """Yield the newest ``count`` lines and the events among them; of one service it has no more."""
+    return items if count is None or of == 1 else _last(items, count)
+
+
+def one_service(name: str, log: Log, query: Query, extent: Extent) -> Iterator[Item]:
     """Yield one service's lines with its events among them, in the order of its output."""
-    index = Index(log.index_path)
-    begin, end = _range(log, index, query)
-    if query.pattern is not None:
-        found = _matching(name, log, index, begin, end, query)
-        yield from _last(found, query.count) if query.count is not None else found
+    if query.count == 0:
         return
-    if query.count is not None:
-        begin = newest(log, query.count, begin, end)
-    yield from with_events(name, index, lines(log, begin, end, index.starts()), begin, end)
+    query = settled(query, log.index)
+    begin, end = _bounds(name, log, query, extent)
+    found = with_events(
+        name, log.index, lines(log, begin, end), extent._replace(begin=begin, end=end)
+    )
+    yield from filter(query.wants, found)
 
 
-def with_events(
-    name: str, index: Index, raw: Iterable[RawLine], begin: int, end: int
-) -> Iterator[Item]:
-    """Yield lines with what happened between them."""
-    marks = deque(one for one in index.marks() if begin <= one.offset <= end)
+def bounds(log: Log, query: Query) -> tuple[int, int]:
+    """Return the offsets that all of what is wanted lies between, where lines begin and end."""
+    begin, end = log.range()
+    extent = Extent(begin, end, log.index.end)
+    return _bounds("", log, settled(query, log.index), extent)
+
+
+def _bounds(name: str, log: Log, query: Query, extent: Extent) -> tuple[int, int]:
+    begin, end = _range(log, query, extent)
+    if query.count is None:
+        return begin, end
+    if query.is_picky:
+        return _newest_wanted(name, log, query, begin, end), end
+    return newest(log, query.count, begin, end), end
+
+
+def settled(query: Query, index: Index) -> Query:
+    """Return the query with the number of a run in place of one counted from the newest."""
+    if query.run is None or query.run > 0:
+        return query
+    run = index.last_run() + query.run
+    # There is none: 0 would stand for the newest.
+    run = run if run > 0 else 1 << 32
+    return replace(query, run=run)
+
+
+def with_events(name: str, index: Index, raw: Iterable[RawLine], extent: Extent) -> Iterator[Item]:
+    """Yield lines with what happened before, between and after them."""
+    known = (one for _, one in index.marks_from(index.number_at(extent.begin - 1), extent.marks))
+    marks = deque(takewhile(lambda one: one.offset <= extent.end, known))
     for line in raw:
         while marks and marks[0].offset <= line.seq:
-            if (event := event_of(name, marks.popleft())) is not None:
-                yield event
+            yield from event_of(name, marks.popleft())
         yield line_of(name, index, line)
-    yield from (event for one in marks if (event := event_of(name, one)) is not None)
+    for one in marks:
+        yield from event_of(name, one)
 
 
 def line_of(name: str, index: Index, line: RawLine) -> Line:
     """Return a line with its time and run."""
-    ts, run = index.wall_at(line.seq), index.run_at(line.seq)
-    return Line(name, ts, run, line.seq, line.text, line.partial)
+    record = index.at(line.seq)
+    if record is None:
+        return Line(name, index.wall_at(line.seq), 0, *line)
+    return Line(name, record.wall_s, record.run, *line)
 
 
-def event_of(name: str, record: Record) -> ServiceEvent | None:
-    """Return what a record of the index tells people; a rotation tells them nothing."""
-    if record.kind in {Kind.DATA, Kind.ROTATED}:
-        return None
-    word = record.kind.name.lower()
-    return ServiceEvent(
-        name, record.wall_s, record.run, record.offset, word, record.code, record.signal
-    )
+def event_of(name: str, record: Record) -> Iterator[ServiceEvent]:
+    """Yield what a record of the index tells people, if anything: a rotation tells them nothing."""
+    if record.kind not in {Kind.DATA, Kind.ROTATED}:
+        word = record.kind.name.lower()
+        yield ServiceEvent(
+            name, record.wall_s, record.run, record.offset, word, record.code, record.signal
+        )
 
 
-def _range(log: Log, index: Index, query: Query) -> tuple[int, int]:
-    segments = log.segments()
-    begin = segments[0].start if segments else 0
-    end = segments[-1].end if segments else 0
+def _range(log: Log, query: Query, extent: Extent) -> tuple[int, int]:
+    """Return offsets that all of what is wanted lies between, the first one where a line begins."""
+    begin, end = extent.begin, extent.end
+    index = log.index
     if query.run is not None:
-        run = query.run if query.run > 0 else index.last_run() + query.run
-        found = index.run_range(run)
+        found = index.run_range(query.run)
         if found is None:
             return end, end
-        begin, end = max(begin, found[0]), end if found[1] is None else found[1]
+        begin, end = max(begin, found[0]), end if found[1] is None else min(end, found[1])
+    if query.until is not None:
+        until = index.offset_before(query.until)
+        end = end if until is None else line_end(log, until, end)
+    since = 0
     if query.since is not None:
         found_at = index.offset_at(query.since)
-        begin = end if found_at is None else max(begin, found_at)
-    if query.until is not None:
-        found_at = index.offset_at(query.until)
-        end = end if found_at is None else min(end, found_at)
+        since = end if found_at is None else found_at
     if query.after is not None:
-        begin = max(begin, _after(log, query.after, end))
+        since = max(since, query.after)
+    if since > begin:
+        begin = line_start(log, min(since, end), begin)
     return begin, max(begin, end)
 
 
-def _after(log: Log, seq: int, end: int) -> int:
-    """Return where the first line after the one at ``seq`` begins."""
-    first = next(lines(log, seq, end), None)
-    if first is None:
-        return end
-    return first.seq + len(first.text) + (0 if first.partial or not first.ended else 1)
+def _newest_wanted(name: str, log: Log, query: Query, begin: int, end: int) -> int:
+    """Return where the newest ``query.count`` lines begin of which something is wanted.
+
+    It goes back window by window and keeps offsets only, so that memory stays flat.
+    """
+    left = query.count or 0
+    window_end = end
+    while window_end > begin:
+        window_at = line_start(log, max(begin, window_end - _WINDOW_BYTES), begin)
+        starts = _wanted_starts(name, log, query, window_at, window_end)
+        if len(starts) >= left:
+            return starts[-left]
+        left -= len(starts)
+        window_end = window_at
+    return begin
 
 
-def _matching(
-    name: str, log: Log, index: Index, begin: int, end: int, query: Query
-) -> Iterator[Item]:
-    pattern = query.pattern
-    for line in lines(log, begin, end, index.starts()):
-        if pattern is None or pattern.search(line.text.decode("utf-8", "replace")):
-            yield line_of(name, index, line)
+def _wanted_starts(name: str, log: Log, query: Query, begin: int, end: int) -> list[int]:
+    """Return where each line begins of which something is wanted."""
+    found: list[int] = []
+    start, is_new = begin, True
+    for raw in lines(log, begin, end):
+        start = raw.seq if is_new else start
+        is_new = not raw.partial
+        if start not in found[-1:] and query.wants(line_of(name, log.index, raw)):
+            found.append(start)
+    return found
 
 
 def _last(items: Iterable[Item], count: int) -> Iterator[Item]:

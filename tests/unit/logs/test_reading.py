@@ -109,9 +109,8 @@ def test_newest_agrees_with_splitting_the_whole(
     expected = whole.split(b"\n")
     if expected[-1] == b"":
         expected.pop()
-    assert [one.text for one in lines(log, begin, len(whole))] == expected[len(expected) - count :][
-        : count or 0
-    ]
+    wanted = expected[max(0, len(expected) - count) :]
+    assert [one.text for one in lines(log, begin, len(whole))] == wanted
 
 
 def test_a_last_line_without_an_end_is_shown(writer: LogWriter) -> None:
