@@ -116,10 +116,11 @@ class _Session:
         trail = self._trail(names)
         terminal = sys.stdout.isatty()
         code = self._until_decided(names) if terminal else None
-        if code is None:
-            if terminal:
-                self._say_ready(names)
-            code = self._follow(names, trail, is_told=terminal)
+        with contextlib.closing(trail):
+            if code is None:
+                if terminal:
+                    self._say_ready(names)
+                code = self._follow(names, trail, is_told=terminal)
         return self._leave() if code == _DETACHED else self._finish(code)
 
     # The parts.
@@ -154,7 +155,9 @@ class _Session:
             if not is_told:
                 hints.look(verdict.open, self._watched.items)
             code = self._reason_to_leave()
-            code = self._ended_by_itself() if code is None else code
+            if code is not None:
+                return code
+            code = self._ended_by_itself()
             if code is not None:
                 trail.drain()
                 return code

@@ -1,6 +1,7 @@
 """What the services of an attached `up` write, and what becomes of them, in the order of time."""
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from orchestrator.logs.segments import Log
 from orchestrator.system.clock import SystemClock
 
 _LINES_BEFORE = 10
+_DRAIN_S = 2.0
+_LOOKS = 2
 _TOLD_ELSEWHERE = {"start", "exit"}
 """Events of the log that a change of state tells as well, and why."""
 
@@ -67,9 +70,17 @@ class Trail:
         sys.stdout.flush()
 
     def drain(self) -> None:
-        """Write all there is."""
-        while self.show():
-            pass
+        """Write what there is; what others go on writing has no end, so not for long."""
+        deadline = time.monotonic() + _DRAIN_S
+        in_vain = 0
+        # The first look at new bytes may wait for the record that dates them.
+        while in_vain < _LOOKS and time.monotonic() < deadline:
+            in_vain = 0 if self.show() else in_vain + 1
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._follower is not None:
+            self._follower.close()
 
     def mark(self, message: Message) -> None:
         """Write a line for a change of state or health, after what the service wrote before it."""
@@ -78,9 +89,14 @@ class Trail:
         elif message["type"] == "service" and message["item"]["name"] in self._names:
             text = self._change(message)
             if text:
-                self.show()
+                self._catch_up()
                 self._printer.say(message["item"]["name"], text)
         sys.stdout.flush()
+
+    def _catch_up(self) -> None:
+        for _ in range(_LOOKS):
+            if self.show():
+                return
 
     def _change(self, message: Message) -> str:
         item = message["item"]
