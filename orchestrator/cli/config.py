@@ -15,7 +15,12 @@ def command(context: click.Context, *, quiet: bool, form: str) -> None:
     """Check services.yaml and print it as it was understood.
 
     Values of secrets are not printed. Exit code 6: something is wrong with it.
-    """
+
+    \b
+    orchestrator config -q                      only check
+    orchestrator config schema > schema.json    for editors
+    orchestrator config publish                 write config.json once more
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     if context.invoked_subcommand is not None:
         return
     from orchestrator.spec.dump import dump, plain

@@ -25,7 +25,10 @@ def command(
     """Give services (names or globs) a new run; returns when it is spawned.
 
     What depends on them is left running. Earlier failures are forgotten.
-    """
+
+    \b
+    orchestrator restart api --wait   until the new run is healthy
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
     names = names_of(stack, services)
     body = {"services": names, "grace_s": grace_s, "no_deps": no_deps}

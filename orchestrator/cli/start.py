@@ -18,7 +18,11 @@ def command(
     """Start services (names or globs) of a running stack; what they need is started first.
 
     Returns when each is spawned, or waits for others. Earlier failures are forgotten.
-    """
+
+    \b
+    orchestrator start api --wait   until it is healthy; exit codes 17 and 18 as for up
+    orchestrator start 'worker-*'   all whose names begin so
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
     names = names_of(stack, services)
     answer = stack.client.post("/v1/start", {"services": names, "no_deps": no_deps})

@@ -19,7 +19,10 @@ def command(context: click.Context, *, services: tuple[str, ...]) -> int:
 
     Exit code 0: all run well or are completed; 3: something does not, or nothing runs at all;
     4: unknown name, or the supervisor does not answer.
-    """
+
+    \b
+    orchestrator -q status api || orchestrator restart api
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
     try:
         items = stack.client.stack()["services"]

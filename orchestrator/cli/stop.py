@@ -16,7 +16,11 @@ def command(context: click.Context, *, services: tuple[str, ...], grace_s: float
     """Stop services (names or globs); returns when their process trees are empty.
 
     What depends on them is left running.
-    """
+
+    \b
+    orchestrator stop api
+    orchestrator stop '*' -t 2   everything, killed after 2 s; the supervisor stays
+    """  # noqa: D301  click's mark for text that is not to be wrapped
     stack = locate(context)
     names = names_of(stack, services)
     answer = stack.client.post("/v1/stop", {"services": names, "grace_s": grace_s})
