@@ -25,17 +25,16 @@ def test_all_works_without_a_fast_path(make: Make, switched_off: str) -> None:
             "writer": {"command": ["seq", "1", "5000"], "logs": {"max_size": "8KiB"}},
         }
     )
-    environ = {"ORCH_DISABLE": switched_off}
-    ran = one.run("up", "-d", "--wait", **environ)
+    ran = one.run("up", "-d", "--wait", ORCH_DISABLE=switched_off)
     assert ran.code == 0, ran
     assert one.log("writer") == b"".join(b"%d\n" % number for number in range(1, 5001))
     os.kill(one.service("web")["pid"], signal.SIGKILL)
     again = one.wait_for("web", lambda now: now["run"] == 2 and now["health"] == "healthy")
     assert again["signal"] == "KILL"
     one.kill_supervisor()
-    one.up(**environ)
+    one.up(ORCH_DISABLE=switched_off)
     assert one.service("web")["pid"] == again["pid"]
-    doctor = one.run("doctor", **environ)
+    doctor = one.run("doctor", ORCH_DISABLE=switched_off)
     for name in switched_off.split(","):
         assert f"· {name}" in doctor.out
     one.down()
