@@ -1,6 +1,9 @@
 """Writes segments and an index as a shim does, for tests of those who read them."""
 
+import random
 import struct
+import sys
+import time
 from pathlib import Path
 
 _RECORD = struct.Struct("<QqqIBBH")
@@ -46,6 +49,33 @@ class LogWriter:
         self._base = self.offset
         self.record(ROTATED)
 
+    def cut_by_others(self, size: int = 0) -> None:
+        """Truncate the file as somebody else does; the shim sees it before its next move."""
+        with self.path.open("r+b") as file:
+            file.truncate(size)
+
+    def see_cut(self) -> None:
+        """Do as the shim does when the file is shorter than it left it."""
+        self._base = self.offset
+        self.record(GAP, 0, 2)
+        self.offset += self.path.stat().st_size
+
+    def begin_anew(self) -> None:
+        """Do as the shim does when the file was moved or removed by somebody else."""
+        self.path.touch()
+        self._base = self.offset
+        self.record(ROTATED)
+
+    def forget(self, oldest: int) -> None:
+        """Drop the records about bytes before ``oldest``, but the newest start of a run there."""
+        data = self._index.read_bytes()
+        records = [data[at : at + 32] for at in range(0, len(data), 32)]
+        old = [one for one in records if _RECORD.unpack(one)[0] < oldest]
+        kept = [one for one in old if _RECORD.unpack(one)[4] == START][-1:]
+        temporary = self._index.with_name("new")
+        temporary.write_bytes(b"".join([*kept, *records[len(old) :]]))
+        temporary.rename(self._index)
+
     def prune(self, start: int) -> None:
         """Delete the rotated segment that begins at an offset."""
         stem = self.path.name.removesuffix(".log")
@@ -56,3 +86,30 @@ class LogWriter:
         wall_ns = int(self.now * 1e9)
         with self._index.open("ab") as file:
             file.write(_RECORD.pack(self.offset, wall_ns, wall_ns, self.run, kind, a, b))
+
+
+def write_fast(path: Path, count: int, segment_bytes: int, keep: int) -> None:
+    """Write numbered lines as fast as can be, in portions of any size, rotating and pruning."""
+    rng = random.Random(7)
+    writer = LogWriter(path)
+    writer.now = time.time()
+    writer.start()
+    starts = [0]
+    data = b"".join(b"line %d\n" % number for number in range(count))
+    at = 0
+    while at < len(data):
+        size = rng.choice((1, 100, 5000, 60_000))
+        writer.now = time.time()
+        writer.write(data[at : at + size])
+        at += size
+        if path.stat().st_size > segment_bytes:
+            writer.rotate()
+            starts.append(writer.offset)
+        if len(starts) > keep:
+            writer.prune(starts.pop(0))
+            writer.forget(starts[0])
+    writer.exit()
+
+
+if __name__ == "__main__":
+    write_fast(Path(sys.argv[1]), *map(int, sys.argv[2:]))

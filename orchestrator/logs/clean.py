@@ -7,17 +7,23 @@ from typing import NamedTuple
 _CSI = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
 _STRING = r"(?:\x1b[\]P_^X]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
 _ESCAPE = r"\x1b[ -/]*[0-~]?"
-_CONTROL = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+_CONTROL = r"\x00-\x08\x0a-\x1f\x7f-\x9f"
 # What is not seen but changes what is: directions, joiners, fillers, tags, and the selectors of
 # variants (but one after a character, as emoji have it). Source: Unicode's
 # Default_Ignorable_Code_Point, its Bidi_Control, and the separators of lines and paragraphs.
 _HIDDEN = (
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    "|(?:(?<=[\ufe00-\ufe0f\\s])|^)[\ufe0e\ufe0f]"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_ALL = re.compile(f"({_STRING})|({_CSI})|({_ESCAPE})|({_CONTROL})|({_HIDDEN})")
+_VARIANT = "\ufe0e\ufe0f"
+_LONE_VARIANT = rf"(?:(?<=[\ufe00-\ufe0f\s])|^)[{_VARIANT}]"
+_ANY = f"[{_CONTROL}{_HIDDEN}{_VARIANT}]"
+_SUSPECT = re.compile(_ANY)
+# The look ahead makes it several times as fast.
+_ALL = re.compile(
+    f"(?={_ANY})(?:({_STRING})|({_CSI})|({_ESCAPE})|([{_CONTROL}])|([{_HIDDEN}]|{_LONE_VARIANT}))"
+)
 _SGR = re.compile(r"(?:\x1b\[|\x9b)([0-9;:]*)m")
 _RESET = "\x1b[0m"
 _IS_RESET = re.compile(r"\x1b\[0*m")
@@ -49,6 +55,8 @@ def clean(line: bytes, *, colour: bool = True) -> str:
 
 def strip(text: str, places: Iterable[int] = ()) -> Cleaned:
     """Take everything out of a text that does more than show itself; colours are told apart."""
+    if (text.isascii() and text.isprintable()) or _SUSPECT.search(text) is None:
+        return Cleaned(text, (), tuple(places))
     out: list[str] = []
     colours = []
     moved = []

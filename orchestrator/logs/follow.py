@@ -22,6 +22,7 @@ from orchestrator.logs.query import (
 from orchestrator.logs.segments import CHUNK_BYTES, Log
 from orchestrator.logs.stream import Stream
 
+_MOST_BYTES = 2 * CHUNK_BYTES
 _HELD_S = 0.3
 """How long a line without an end is kept back, to be shown whole."""
 
@@ -48,7 +49,10 @@ class Follower:
         return newest_of(merged(streams), query.count, of=len(streams))
 
     def poll(self) -> list[Item]:
-        """Return the new lines and events, merged by time; at most some hundred KiB a service."""
+        """Return the new lines and events, merged by time; at most half a MiB a service at once.
+
+        The first bytes after a pause may come one call later than they are there.
+        """
         found = [items for one in self._ones if (items := one.poll())]
         return found[0] if len(found) == 1 else list(merged(iter(items) for items in found))
 
@@ -94,11 +98,18 @@ class _One:
     def poll(self) -> list[Item]:
         if self._is_undated():
             return []
-        begin, data = self._stream.read(CHUNK_BYTES)
-        self._is_resting = not data
+        found: list[Item] = []
+        read = 0
+        while read < _MOST_BYTES:
+            begin, data = self._stream.read(CHUNK_BYTES)
+            found += filter(self._query.wants, self._taken(begin, data))
+            read += len(data)
+            if not data:
+                break
+        found += filter(self._query.wants, self._held(grew=read > 0))
+        self._is_resting = read == 0
         self._seen_record = self._log.index.end
-        found = [*self._taken(begin, data), *self._held(grew=bool(data))]
-        return [item for item in found if self._query.wants(item)]
+        return found
 
     def _is_undated(self) -> bool:
         """Whether the first bytes after a pause are there, and the record that dates them is not.

@@ -32,7 +32,7 @@ def shown(line: Showable, redactor: Redactor, *, colour: bool = False) -> str:
     """
     if not (line.before or line.after):
         text = line.text.decode("utf-8", "replace").removesuffix("\r")
-        if text.isascii() and text.isprintable():
+        if not line.partial and text.isascii() and text.isprintable():
             return redactor.text(text)
         begin, end = 0, len(text)
     else:

@@ -11,6 +11,7 @@ from orchestrator.logs.follow import Follower
 from orchestrator.logs.index import Index, Kind
 from orchestrator.logs.lines import PIECE_BYTES, Splitter, lines, newest
 from orchestrator.logs.query import Item, Line, Query, ServiceEvent, read
+from orchestrator.logs.redact import Redactor
 from orchestrator.logs.segments import Log
 from orchestrator.logs.tail import RunOutput, tail
 from tests.logwriter import LogWriter
@@ -75,9 +76,35 @@ def test_the_base_is_known_from_the_index_when_all_before_it_was_pruned(writer: 
 
 def test_another_services_files_are_not_taken_for_segments(writer: LogWriter) -> None:
     writer.write(b"mine\n")
-    for name in ("ab.log", "a.x.log", "a.1.2.log", "a-b.log", "ab.0.log"):
+    others = (
+        "ab.log",
+        "a.x.log",
+        "a.1.2.log",
+        "a-b.log",
+        "ab.0.log",
+        "a-1.log",
+        "a.5",
+        "a.\u0665.log",
+    )
+    for name in others:
         writer.path.with_name(name).write_bytes(b"other\n")
     assert texts(found(writer)) == [b"mine"]
+
+
+def test_a_log_without_a_suffix_has_segments_without_one(tmp_path: Path) -> None:
+    for name in ("out", "out.0", "out.4.log"):
+        (tmp_path / name).write_bytes(name.encode() + b"\n")
+    log = Log(tmp_path / "out")
+    assert [(one.path.name, one.start) for one in log.segments()] == [("out.0", 0), ("out", 6)]
+
+
+def test_a_cut_log_has_the_offsets_that_the_shim_gave_it(writer: LogWriter) -> None:
+    writer.write(b"before the cut\n")
+    writer.cut_by_others()
+    writer.see_cut()
+    writer.write(b"after\n")
+    assert [(one.start, one.size) for one in Log(writer.path).segments()] == [(15, 6)]
+    assert Log(writer.path).read(0, 100) == (15, b"after\n")
 
 
 def test_the_newest_lines_are_found_from_the_end(writer: LogWriter) -> None:
@@ -153,6 +180,49 @@ def test_lines_are_chosen_by_time(writer: LogWriter) -> None:
     assert texts(found(writer, Query(None, since=1002.0))) == [b"at 2", b"at 3", b"at 4"]
     assert texts(found(writer, Query(None, until=1002.0))) == [b"at 0", b"at 1"]
     assert texts(found(writer, Query(None, since=2000.0))) == []
+
+
+def test_a_line_belongs_to_the_time_of_its_first_byte(writer: LogWriter) -> None:
+    writer.now = 1000.0
+    writer.write(b"first\nbeg")
+    writer.now = 2000.0
+    writer.write(b"un\nlast\n")
+    assert texts(found(writer, Query(None, since=1500.0))) == [b"last"]
+    assert texts(found(writer, Query(None, until=1500.0))) == [b"first", b"begun"]
+    assert texts(found(writer, Query(1, until=1500.0))) == [b"begun"]
+
+
+def test_a_clock_that_jumps_back_hides_no_line(writer: LogWriter) -> None:
+    for now in (1000.0, 1100.0, 1010.0, 1020.0):
+        writer.now = now
+        writer.write(b"at %d\n" % now)
+    assert texts(found(writer, Query(None, since=1015.0))) == [b"at 1100", b"at 1020"]
+    assert texts(found(writer, Query(None, until=1015.0))) == [b"at 1000", b"at 1010"]
+
+
+def test_a_pattern_matches_what_is_shown_and_tells_no_secret(writer: LogWriter) -> None:
+    writer.write(b"\x1b[1mERROR\x1b[0m: key=topsecret\n")
+
+    def matches(pattern: str) -> bool:
+        query = Query(None, pattern=re.compile(pattern), redactor=Redactor(["topsecret"]))
+        return bool(texts(found(writer, query)))
+
+    assert matches("^ERROR: key=")
+    assert not matches("key=t")
+
+
+def test_the_newest_matches_are_found_from_the_end_over_windows(writer: LogWriter) -> None:
+    for number in range(40_000):
+        if number % 8000 == 0:
+            writer.write(b"match %d\n" % number)
+        writer.write(b"%0100d\n" % number) if number % 100 == 0 else None
+    writer.write(b"x" * 3_000_000 + b"match\n")
+    query = Query(3, pattern=re.compile("match"))
+    assert [text[-8:] for text in texts(found(writer, query))] == [
+        b"ch 24000",
+        b"ch 32000",
+        b"xxxmatch",
+    ]
 
 
 def test_lines_are_chosen_by_run_and_by_the_line_before(writer: LogWriter) -> None:

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from orchestrator.logs.clean import clean
+from orchestrator.logs.lines import PIECE_BYTES, RawLine, Splitter
 from orchestrator.logs.printer import LogPrinter, Look, as_json
 from orchestrator.logs.query import Line, ServiceEvent
 from orchestrator.logs.redact import HIDDEN, Redactor
+from orchestrator.logs.shown import shown
 
 NASTY = [
     b"\x1b]0;title\x07",
@@ -123,6 +125,9 @@ def test_colours_stay_and_end_with_the_line() -> None:
         ("\u202eabc".encode(), "<U+202E>abc"),
         ("a\u200bb".encode(), "a<U+200B>b"),
         ("\U000e0041".encode(), "<U+E0041>"),
+        ("\u26a0\ufe0f careful".encode(), "\u26a0\ufe0f careful"),
+        ("x\ufe0f\ufe0e\ufe00".encode(), "x\ufe0f<U+FE0E><U+FE00>"),
+        ("\U000e0101\u3164".encode(), "<U+E0101><U+3164>"),
         (b"", ""),
     ],
 )
@@ -176,6 +181,72 @@ def test_a_secret_torn_by_colours_is_hidden_after_cleaning() -> None:
     printer = LogPrinter(["a"], written.append, Redactor(["topsecret"]), Look())
     printer.show(Line("a", None, 1, 0, b"top\x1b[31msecret"))
     assert written == [f"a | {HIDDEN}\n"]
+
+
+@pytest.mark.parametrize("form", [SECRET.encode(), base64.b64encode(SECRET.encode())[:-3]])
+def test_a_secret_across_two_pieces_is_hidden_wherever_it_is_cut(form: bytes) -> None:
+    redactor = Redactor([SECRET])
+    for cut in range(len(form) + 1):
+        start = PIECE_BYTES - cut
+        line = b"x" * start + form + b"y" * 50_000
+        pieces = [*Splitter().feed(0, line + b"\n")]
+        assert [len(one.text) for one in pieces[:2]] == [PIECE_BYTES, PIECE_BYTES]
+        whole = "".join(shown(one, redactor) for one in pieces)
+        hidden = whole.removeprefix("x" * start).removesuffix("y" * 50_000)
+        assert set(hidden) == {"•"}
+
+
+def test_what_may_be_the_beginning_of_a_secret_waits_for_its_rest() -> None:
+    splitter, redactor = Splitter(), Redactor(["topsecret"])
+    assert [*splitter.feed(0, b"key: topsec")] == []
+    (begun,) = splitter.flush(partial=True)
+    (rest,) = splitter.feed(11, b"ret.\n")
+    assert [shown(one, redactor) for one in (begun, rest)] == [f"key: {HIDDEN}", "."]
+
+
+def test_a_character_and_a_sequence_across_two_pieces_are_whole() -> None:
+    for data, expected in (("€".encode(), "€"), (b"\x1b]0;title\x07", "")):
+        for cut in range(len(data) + 1):
+            line = b"x" * (PIECE_BYTES - cut) + data + b"y" * 20_000 + b"\n"
+            pieces = [shown(one, Redactor([])) for one in Splitter().feed(0, line)]
+            assert "".join(pieces).strip("xy") == expected
+
+
+def test_the_pieces_of_a_growing_line_are_those_of_the_whole_one() -> None:
+    line = bytes(some_byte % 200 + 32 for some_byte in range(70_000)) + b"\n"
+    whole = [*Splitter().feed(0, line)]
+    splitter = Splitter()
+    grown = [
+        one for at in range(0, len(line), 999) for one in splitter.feed(at, line[at : at + 999])
+    ]
+    assert [one[:3] for one in grown] == [one[:3] for one in whole]
+    assert b"".join(one.text for one in grown) + b"\n" == line
+
+
+def test_colours_around_and_in_a_hidden_secret_stay() -> None:
+    line = RawLine(0, b"\x1b[1mkey=top\x1b[31msecret\x1b[32m!")
+    text = shown(line, Redactor(["topsecret"]), colour=True)
+    assert text == f"\x1b[1mkey={HIDDEN}\x1b[31m\x1b[32m!\x1b[0m"
+
+
+def test_secrets_that_overlap_are_hidden_together() -> None:
+    assert Redactor(["abcdefgh", "efghijkl"]).text("-abcdefghijkl-") == f"-{HIDDEN}-"
+
+
+def test_each_line_of_a_secret_of_several_lines_is_hidden() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END KEY-----\n"
+    redactor = Redactor([key])
+    assert redactor.text("kqhkiG9w0BAQEF") == HIDDEN
+    assert redactor.text(f"key {json.dumps(key)}") == f'key "{HIDDEN}"'
+    assert redactor.text("-----BEGIN KEY-----") == "-----BEGIN KEY-----"
+
+
+@given(some.lists(some.text(min_size=7, max_size=12), max_size=5), some.text(max_size=60))
+def test_the_quick_look_overlooks_nothing(secrets: list[str], text: str) -> None:
+    redactor = Redactor(secrets)
+    for at, one in enumerate(secrets):
+        if len(one.strip()) >= 4:
+            assert one not in redactor.text(text[: at * 3] + one + text[at * 3 :]) or one in HIDDEN
 
 
 def test_prefixes_are_aligned_and_coloured_by_the_alphabet() -> None:
