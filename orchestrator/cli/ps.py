@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import click
 
 from orchestrator.cli.completing import service_names
-from orchestrator.cli.screen import Screen
 from orchestrator.cli.stack import locate, options_of
 from orchestrator.cli.table import has_colour, render, terminal_width
 from orchestrator.cli.watching import CHANGED, Item, Watched, matching
@@ -88,7 +87,11 @@ def _follow(
     """Go on until the stack is down: JSON and piped tables grow, a terminal is drawn over."""
     names = set(watched.names(words))
     colour = has_colour(options_of(context).environ)
-    screen = Screen(sys.stdout) if form == "table" and sys.stdout.isatty() else None
+    screen = None
+    if form == "table" and sys.stdout.isatty():
+        from orchestrator.cli.screen import Screen
+
+        screen = Screen(sys.stdout)
 
     def shown() -> list[Item]:
         items = [watched.as_of_now(name) for name in watched.items if name in names]

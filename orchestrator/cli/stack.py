@@ -1,7 +1,6 @@
 """Which stack a command is about, and where it keeps its files."""
 
 import contextlib
-import hashlib
 import json
 import os
 import stat
@@ -15,8 +14,19 @@ import click
 from orchestrator.errors import OrchestratorError, SpecError
 
 if TYPE_CHECKING:
+    from hashlib import sha256
+
     from orchestrator.control.client import ControlClient
     from orchestrator.spec.model import Project
+else:
+    # hashlib loads OpenSSL, too much for the digest of one path. Source: the standard `random`.
+    try:
+        from _sha2 import sha256
+    except ImportError:
+        try:
+            from _sha256 import sha256
+        except ImportError:
+            from hashlib import sha256
 
 _NAMES = ("services.yaml", "services.yml")
 
@@ -128,7 +138,7 @@ def states_home(environ: Mapping[str, str]) -> Path:
 
 def stack_id(file: Path) -> str:
     """Return the stack's id: 12 hexadecimal digits of the SHA-256 of the file's real path."""
-    return hashlib.sha256(os.fsencode(os.path.realpath(file))).hexdigest()[:12]
+    return sha256(os.fsencode(os.path.realpath(file))).hexdigest()[:12]
 
 
 def _of_file(file: Path, environ: Mapping[str, str]) -> Stack:

@@ -1,6 +1,5 @@
 """The table of `ps`: what needs attention on top, and why."""
 
-import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -34,7 +33,11 @@ def has_colour(environ: Mapping[str, str]) -> bool:
 
 def terminal_width() -> int | None:
     """Return the columns of the terminal on stdout; None where there is none: nothing is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def render(

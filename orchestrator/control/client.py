@@ -1,8 +1,7 @@
-"""The only way in for every face: HTTP on the stack's unix socket, with the standard library."""
+"""The only way in for every face: HTTP on the stack's unix socket."""
 
 import contextlib
 import errno
-import http.client
 import json
 import os
 import queue
@@ -16,11 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator.control.exchange import Answer, receive, send
 from orchestrator.control.wire import PROTOCOL, from_wire
 from orchestrator.errors import ControlError, NotRunning, OrchestratorError, ProtocolMismatch
 
 Message = dict[str, Any]
 
+_REFUSED = 400
 _STREAM_SILENCE_S = 40.0
 """The supervisor ticks every 15 s: a stream that is silent for longer has nobody at its end."""
 
@@ -72,58 +73,49 @@ class ControlClient:
             Unresponsive: it does not answer.
             ControlError: what answers makes no sense.
         """
-        connection = self._connect(self._timeout_s)
-        # The answer takes the socket over; this is to wake who reads from it.
-        own = connection.sock
-        try:
-            answer = self._request(connection, "GET", "/v1/events", None, self._timeout_s)
-            own.settimeout(_STREAM_SILENCE_S)
+        with self._connect() as connection:
+            answer = self._exchange(connection, "GET", "/v1/events", None, self._timeout_s)
+            connection.settimeout(_STREAM_SILENCE_S)
             events = Events(answer, self.stack)
             try:
                 yield events
             finally:
                 with contextlib.suppress(OSError):
-                    own.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)  # wakes who reads from it
                 events.close()
-        finally:
-            connection.close()
-            own.close()
 
     def _ask(
         self, method: str, path: str, body: Message | None, timeout_s: float | None
     ) -> Message:
-        connection = self._connect(self._timeout_s)
-        try:
-            answer = self._request(connection, method, path, body, timeout_s, patient=True)
-            value = json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._silence(error) from error
-        finally:
-            connection.close()
+        with self._connect() as connection:
+            answer = self._exchange(connection, method, path, body, timeout_s)
+            try:
+                value = json.loads(answer.read())
+            except (OSError, ValueError) as error:
+                raise self._silence(error) from error
+            finally:
+                answer.close()
         if not isinstance(value, dict):
             raise ControlError(f"the supervisor answered {path} with something else than an object")
-        if answer.status >= http.client.BAD_REQUEST:
+        if answer.status >= _REFUSED:
             raise from_wire(value)
         _check_protocol(value)
         return value
 
-    def _request(
+    def _exchange(
         self,
-        connection: http.client.HTTPConnection,
+        connection: socket.socket,
         method: str,
         path: str,
         body: Message | None,
         timeout_s: float | None,
-        *,
-        patient: bool = False,
-    ) -> http.client.HTTPResponse:
+    ) -> Answer:
         content = None if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, path, content, {"Content-Type": "application/json"})
-            if patient:
-                self._await_answer(connection.sock, timeout_s)
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+            send(connection, method, path, content)
+            self._await_answer(connection, timeout_s)
+            return receive(connection)
+        except OSError as error:
             raise self._silence(error) from error
 
     def _await_answer(self, connection: socket.socket, timeout_s: float | None) -> None:
@@ -143,15 +135,14 @@ class ControlClient:
                 raise TimeoutError
             self.stack()
 
-    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("localhost", timeout=timeout_s)
+    def _connect(self) -> socket.socket:
         try:
-            connection.sock = connect(self._runtime_dir, "control.sock", timeout_s)
-            self._pid = peer_pid(connection.sock)
+            connection = connect(self._runtime_dir, "control.sock", self._timeout_s)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise self._nobody() from error
         except OSError as error:
             raise self._silence(error) from error
+        self._pid = peer_pid(connection)
         return connection
 
     def _nobody(self) -> ControlError:
@@ -181,7 +172,7 @@ class ControlClient:
 class Events:
     """The messages of one stream, read in a thread so that the reader can do other things."""
 
-    def __init__(self, answer: http.client.HTTPResponse, again: Callable[[], Message]) -> None:
+    def __init__(self, answer: Answer, again: Callable[[], Message]) -> None:
         """``again`` returns a snapshot, for who was told that messages were dropped."""
         self.again = again
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -213,7 +204,7 @@ class Events:
             yield message
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError, http.client.HTTPException):
+        with contextlib.suppress(OSError, ValueError):
             while line := self._answer.readline():
                 self._queue.put(json.loads(line))
         self._queue.put(None)

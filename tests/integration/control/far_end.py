@@ -70,16 +70,14 @@ _UNKNOWN = value({"kind": "error", "message": "the far end has no answer to this
 
 
 def stream(*messages: Any, hold: threading.Event | None = None) -> Answer:
-    """Answer with a chunked stream of JSON lines; ``hold``: it ends once the event is set."""
+    """Answer with a stream of JSON lines; ``hold``: it ends once the event is set."""
 
     def send(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         for message in messages:
-            line = json.dumps(message).encode() + b"\n"
-            connection.sendall(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+            connection.sendall(json.dumps(message).encode() + b"\n")
         if hold is not None:
             hold.wait(10)
-        connection.sendall(b"0\r\n\r\n")
 
     return send
 
