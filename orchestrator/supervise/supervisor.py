@@ -76,9 +76,12 @@ class Supervisor:
             self._send.send_nowait((name, event))
 
     async def settled(self) -> None:
-        """Return once every event told so far has been handled."""
+        """Return once every event told so far has been handled, at once after the loop's end."""
         handled = anyio.Event()
-        self._send.send_nowait(handled)
+        try:
+            self._send.send_nowait(handled)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
         await handled.wait()
 
     def unit(self, name: str) -> Unit:
@@ -120,7 +123,9 @@ class Supervisor:
             self.bus.publish({"type": "stack", "state": "stopping"})
         if again and grace_s is not None:
             self._asked_to_end.clear()
-        self._send.send_nowait(anyio.Event())
+        # It may have ended this moment: several may ask for the end at once.
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._send.send_nowait(anyio.Event())
 
     @property
     def all_at_rest(self) -> bool:
