@@ -11,7 +11,7 @@ import click
 from orchestrator.cli.durations import SECONDS
 from orchestrator.cli.stack import Stack, locate, options_of
 from orchestrator.cli.watching import Watched
-from orchestrator.control.client import Leaderless, living_shims
+from orchestrator.control.client import BrokenOff, Leaderless, living_shims
 from orchestrator.errors import ControlError, NotRunning, OrchestratorError
 
 _SAY_AFTER_S = 2.0
@@ -45,6 +45,12 @@ def command(context: click.Context, *, grace_s: float | None) -> None:
             if not quiet:
                 click.echo("nothing is running", err=True)
             return
+        except BrokenOff:
+            # It ended while it was asked: somebody else's `down`. What is left of it is seen next.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)  # noqa: TID251  no loop runs here
+            continue
         except Leaderless:
             is_down = False
         if is_down or _without_supervisor(stack, grace_s, deadline, quiet=quiet):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cli.stack import Options, Stack
-from orchestrator.control.client import Leaderless, Unresponsive
-from orchestrator.errors import ControlError, NotRunning, ProtocolMismatch
+from orchestrator.control.client import BrokenOff, Leaderless
+from orchestrator.errors import NotRunning
 
 _UP_S = 60.0
 
@@ -50,8 +50,6 @@ def _answers(stack: Stack) -> bool:
     """
     try:
         stack.client.stack()
-    except (Unresponsive, ProtocolMismatch):
-        raise
-    except (NotRunning, Leaderless, ControlError):
+    except (NotRunning, Leaderless, BrokenOff):
         return False
     return True

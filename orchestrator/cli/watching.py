@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.control.client import ControlClient, Events, Message
-from orchestrator.errors import ControlError, OrchestratorError, UnknownService
+from orchestrator.control.client import BrokenOff, ControlClient, Events, Message, Unresponsive
+from orchestrator.errors import OrchestratorError, UnknownService
 
 Item = dict[str, Any]
 
@@ -27,8 +27,10 @@ class Watched:
         self.stack: Message = {}
         self.stopped = False
         first = events.next(10.0)
+        if first is None and events.ended:
+            raise BrokenOff("the supervisor ended while it was asked")
         if first is None:
-            raise ControlError("the supervisor does not answer")
+            raise Unresponsive("the supervisor does not say what is")
         self._take(first)
 
     @property

@@ -34,6 +34,10 @@ class Unresponsive(ControlError):
     """A supervisor is there and does not answer in time: it is stopped, hung or overloaded."""
 
 
+class BrokenOff(ControlError):
+    """The supervisor ended while it was asked, or what it said made no sense."""
+
+
 class ControlClient:
     """Asks one stack's supervisor; a connection for each call, so there is nothing to close."""
 
@@ -49,9 +53,13 @@ class ControlClient:
             NotRunning: there is no supervisor, and nothing it could have left.
             Leaderless: services run without one.
             Unresponsive: it does not answer.
-            ControlError: what answers makes no sense.
+            BrokenOff: it ended meanwhile, or its answer makes no sense.
         """
-        return self._ask("GET", "/v1/stack", None, self._timeout_s)
+        try:
+            return self._ask("GET", "/v1/stack", None, self._timeout_s)
+        except BrokenOff:
+            # It was just ending: who asks again learns that nothing runs.
+            return self._ask("GET", "/v1/stack", None, self._timeout_s)
 
     def post(self, path: str, body: Message, timeout_s: float | None = None) -> Message:
         """Ask for a change and return the answer; waits at most ``timeout_s``.
@@ -71,7 +79,7 @@ class ControlClient:
             NotRunning: there is no supervisor, and nothing it could have left.
             Leaderless: services run without one.
             Unresponsive: it does not answer.
-            ControlError: what answers makes no sense.
+            BrokenOff: it ended meanwhile, or its answer makes no sense.
         """
         with self._connect() as connection:
             answer = self._exchange(connection, "GET", "/v1/events", None, self._timeout_s)
@@ -166,7 +174,7 @@ class ControlClient:
             )
         if isinstance(error, PermissionError):
             return ControlError(f"cannot ask the supervisor: {error.strerror or error}")
-        return ControlError(f"the supervisor broke off: {str(error) or type(error).__name__}")
+        return BrokenOff(f"the supervisor broke off: {str(error) or type(error).__name__}")
 
 
 class Events:

@@ -49,8 +49,8 @@ def test_downs_at_once_all_end_well(make: Make) -> None:
     one = make({f"s{number}": {"command": HANG} for number in range(4)})
     one.up()
     with ThreadPoolExecutor(5) as pool:
-        codes = list(pool.map(lambda _: one.run("down").code, range(5)))
-    assert codes == [0] * 5
+        answers = list(pool.map(lambda _: one.run("down"), range(5)))
+    assert [ran.code for ran in answers] == [0] * 5, answers
     assert one.survivors() == set()
 
 
