@@ -82,7 +82,10 @@ def health_plain(health: Health) -> dict[str, Any]:
         value["exec"] = [str(word) for word in health.exec.command]
     if health.log is not None:
         value["log"] = health.log.model_dump(mode="json")["pattern"]
-    probes = {"http", "tcp", "exec", "log"}
+    if health.mcp is not None:
+        asked = health.mcp.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        value["mcp"] = asked or True
+    probes = {"http", "tcp", "exec", "log", "mcp"}
     return value | health.model_dump(mode="json", exclude=probes)
 
 

@@ -9,7 +9,7 @@ from orchestrator.spec.quantities import parse_port_number
 from orchestrator.spec.template import Ref, Template
 from orchestrator.spec.tree import Where
 
-_PROBES = ("http", "tcp", "exec", "log")
+_PROBES = ("http", "tcp", "exec", "log", "mcp")
 _STATUS = re.compile(r"([1-5]\d\d)(?:\s*-\s*([1-5]\d\d))?", re.ASCII)
 _OWN_PORT = Ref(("PORT",))
 
@@ -28,6 +28,7 @@ def health(raw: Any, path: Where, report: Report, *, has_port: bool) -> dict[str
     _tcp(value, path, report, has_port=has_port)
     _exec(value, path, report)
     _log(value, path, report)
+    _mcp(value, path, report)
     if not any(name in value for name in _PROBES):
         if any(name in raw for name in _PROBES):
             return None  # what it names was reported, or switched off
@@ -146,3 +147,20 @@ def _log(value: dict[str, Any], path: Where, report: Report) -> None:
         value["log"] = {"pattern": pattern}
         return
     del value["log"]
+
+
+def _mcp(value: dict[str, Any], path: Where, report: Report) -> None:
+    mcp, here = value.get("mcp"), (*path, "mcp")
+    if mcp is None or is_none(mcp):
+        value.pop("mcp", None)
+        return
+    if isinstance(mcp, str | Template):
+        mcp = {"path": mcp}
+    if mcp is not True and not isinstance(mcp, dict):
+        report(here, "must be true, a path or a mapping such as {tools: [name]}")
+        del value["mcp"]
+        return
+    mcp = value["mcp"] = {} if mcp is True else {k: v for k, v in mcp.items() if v is not None}
+    lead = mcp.get("path")
+    if isinstance(lead, str) and not lead.startswith("/"):
+        report(here, "a path begins with /")

@@ -114,6 +114,11 @@ HTTP: Keys = {
     "body": (_TEXT, "Text that must occur in the answer."),
 }
 
+MCP_PROBE: Keys = {
+    "path": (_PATH, "Where it answers; by default `path` of the service's `mcp`, or /mcp."),
+    "tools": (_list_of(_TEXT), "Names that must be among its tools."),
+}
+
 HEALTH: Keys = {
     "http": (
         _or({"type": "string"}, _def("http")),
@@ -133,6 +138,10 @@ HEALTH: Keys = {
             "A regular expression that must occur in the output of this run. Its named groups "
             "become ${services.NAME.log.GROUP}."
         ),
+    ),
+    "mcp": (
+        _or({"type": "boolean"}, {"enum": ["none"]}, _PATH, _def("mcp_probe")),
+        "It must answer as an MCP server; `true` asks at `path` of the service's `mcp`.",
     ),
     "interval": (
         _def("duration"),

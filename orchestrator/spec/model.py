@@ -176,6 +176,16 @@ class LogProbe(Model):
     pattern: Text
 
 
+class McpProbe(Model):
+    """Well when it answers as an MCP server does, or the dialect's tool list; and has ``tools``.
+
+    ``path`` None is that of the service's ``mcp``.
+    """
+
+    path: Template | None = None
+    tools: tuple[Annotated[Text, Field(min_length=1)], ...] = ()
+
+
 class Health(Model):
     """How we learn that a service is well. All probes that are named must pass."""
 
@@ -183,6 +193,7 @@ class Health(Model):
     tcp: TcpProbe | None = None
     exec: ExecProbe | None = None
     log: LogProbe | None = None
+    mcp: McpProbe | None = None
     interval_s: Duration = Field(10.0, alias="interval", gt=0)
     timeout_s: Duration = Field(3.0, alias="timeout", gt=0)
     failures: Whole = Field(3, ge=1)

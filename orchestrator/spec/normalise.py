@@ -20,7 +20,6 @@ UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
 """Keys of a service that are not built yet, with the values at which they ask for nothing."""
 
 UNSUPPORTED_HEALTH: Mapping[str, tuple[Any, ...]] = {
-    "mcp": (None, "none", False),
     "notify": (None, "none", False),
 }
 

@@ -63,6 +63,7 @@ def _parts() -> dict[str, Schema]:
         "config": _object(keys.CONFIG, Config().model_dump(mode="json")),
         "health": _object(keys.HEALTH, health_plain(Health())),
         "http": http,
+        "mcp_probe": _object(keys.MCP_PROBE, {}),
         "requires": _object(keys.REQUIRES, {}) | {"minProperties": 1},
         "alternative": _object(keys.ALTERNATIVE, {}, required=["command"]),
         "auth": _object(keys.AUTH, {}),

@@ -12,13 +12,14 @@ from orchestrator.core import events as news
 from orchestrator.discovery.urls import service_url, url_in
 from orchestrator.errors import OrchestratorError
 from orchestrator.logs.tail import RunOutput
-from orchestrator.spec.model import Health
+from orchestrator.spec.model import Health, Mcp, McpAuth
 from orchestrator.spec.template import Template
 from orchestrator.supervise.shepherd import Shepherd
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import Unit
 from orchestrator.supervise.view import timestamp
 from orchestrator.system.listeners import Listeners
+from orchestrator.system.mcp_probe import McpAsked, McpServer
 from orchestrator.system.probes import ProbeResult
 from orchestrator.system.probing import Target, watch
 from orchestrator.system.procstate import holding_back
@@ -81,7 +82,7 @@ class Readiness:
 
     def _target(self, unit: Unit) -> Target:
         launched = self._shepherd.launch(unit, unit.status.run)
-        return Target.of(
+        target = Target.of(
             unit.name,
             unit.service.health or Health(),
             port=unit.port,
@@ -93,6 +94,23 @@ class Readiness:
             env=launched.env,
             cwd=launched.cwd,
         )
+        target.mcp = self._mcp_server(unit, launched.render)
+        target.find_port = lambda: self._find_port(unit)
+        return target
+
+    def _mcp_server(self, unit: Unit, render: Callable[[Template], str]) -> McpServer | None:
+        asked = unit.service.health.mcp if unit.service.health else None
+        if asked is None:
+            return None
+        entry = unit.service.mcp or Mcp(name=unit.name)
+        auth = entry.auth or McpAuth()
+        found = McpAsked(
+            path=render(asked.path or entry.path),
+            tools=asked.tools,
+            client_id=rendered(auth.client_id, render) or "orchestrator",
+            api_key=rendered(auth.api_key, render),
+        )
+        return McpServer(found, self._supervisor.clock)
 
     def _output(self, unit: Unit) -> RunOutput:
         log_path = self._supervisor.project.root_dir / unit.service.log
@@ -135,14 +153,22 @@ class Readiness:
                 unit.url = service_url(unit.port, hosts)
                 self._compare_logged(unit)
             return
+        unit.url = self._found_url(unit, tree)
+
+    def _found_url(self, unit: Unit, tree: set[int]) -> str | None:
+        """Return where a service that is given no port is found: as it says, or as it listens."""
         logged = next(
             (url for line in self._output(unit).new_lines() if (url := url_in(line))), None
         )
-        port = min(self._listeners.ports_of(tree), default=None)
         if logged is not None and self._is_own(logged, tree):
-            unit.url = logged
-        elif port is not None:
-            unit.url = service_url(port, self._listeners.hosts_of(tree, port))
+            return logged
+        port = min(self._listeners.ports_of(tree), default=None)
+        return None if port is None else service_url(port, self._listeners.hosts_of(tree, port))
+
+    def _find_port(self, unit: Unit) -> int | None:
+        """Return where to probe now; while it starts it may yet listen somewhere else."""
+        url = unit.url or self._found_url(unit, self._shepherd.tree(unit))
+        return None if url is None else urlsplit(url).port
 
     def look_for_url(self, unit: Unit, run: int) -> None:
         """Go on looking for the URL of a service that listens later than it counts as running."""

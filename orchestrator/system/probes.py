@@ -17,6 +17,7 @@ from orchestrator.spec.quantities import format_duration
 
 _MAX_BODY_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 200
+_CLOSED = "the connection was closed before there was an answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,22 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: Sequence[tuple[int, int]] = ((200, 299),)
     body: str | None = None
+    content: bytes = b""
+    """What is sent; ``body`` is looked for in what comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: names of headers in lower case, the body up to what was wanted of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_cut: bool = False
+
+
+class Unanswered(Exception):
+    """There was no answer to a request; its text says why."""
 
 
 async def timed(
@@ -56,28 +73,51 @@ async def timed(
 async def ask(request: HttpRequest) -> tuple[bool, str]:
     """Return whether the answer to a request is as it must be, and what it was.
 
+    There is no deadline in here: it belongs around all of it.
+    """
+    try:
+        answer = await fetch(request)
+    except Unanswered as error:
+        return False, str(error)
+    return _judge(request, answer.status, answer.headers, answer.body)
+
+
+def _never_enough(_answer: Answer) -> bool:
+    return False
+
+
+async def fetch(
+    request: HttpRequest,
+    limit_bytes: int = _MAX_BODY_BYTES,
+    is_enough: Callable[[Answer], bool] = _never_enough,
+) -> Answer:
+    """Return the answer to a request, its body read up to ``limit_bytes`` or to what is enough.
+
     One connection for one request, so that an answer is always the present listener's. Redirects
-    are not followed, no proxy and no credentials are taken from the environment, and at most 64 KiB
-    of a body are read. There is no deadline in here: it belongs around all of it.
+    are not followed, no proxy and no credentials are taken from the environment.
 
     It speaks h11 itself: the whole of an HTTP client takes longer to import than many a service to
     start, and is a fifth of the supervisor's memory.
+
+    Raises:
+        Unanswered: nobody answered, or not in HTTP.
     """
     try:
         url = urlsplit(request.url)
         host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         stream = await _open(host, port, tls=url.scheme == "https")
     except (OSError, ValueError) as error:
-        return False, _refusal(error)
+        raise Unanswered(_refusal(error)) from error
     async with stream:
         try:
-            return await _exchange(stream, request, url)
+            return await _exchange(stream, request, url, limit_bytes, is_enough)
         except h11.RemoteProtocolError as error:
-            return False, f"the answer is no HTTP: {str(error).lower()}"
+            raise Unanswered(f"the answer is no HTTP: {str(error).lower()}") from error
         except h11.LocalProtocolError as error:
-            return False, f"{request.url!r} cannot be asked: {str(error).lower()}"
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
-            return False, "the connection was closed before there was an answer"
+            problem = f"{request.url!r} cannot be asked: {str(error).lower()}"
+            raise Unanswered(problem) from error
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
+            raise Unanswered(_CLOSED) from error
 
 
 async def _open(host: str, port: int, *, tls: bool) -> ByteStream:
@@ -86,8 +126,38 @@ async def _open(host: str, port: int, *, tls: bool) -> ByteStream:
     return await anyio.connect_tcp(host, port)
 
 
-async def _exchange(stream: ByteStream, request: HttpRequest, url: SplitResult) -> tuple[bool, str]:
+async def _exchange(
+    stream: ByteStream,
+    request: HttpRequest,
+    url: SplitResult,
+    limit_bytes: int,
+    is_enough: Callable[[Answer], bool],
+) -> Answer:
     connection = h11.Connection(h11.CLIENT)
+    await stream.send(_written(connection, request, url))
+    status, headers, body = 0, dict[str, str](), b""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await _received(stream))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+            headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+            if is_enough(Answer(status, headers, body)):
+                return Answer(status, headers, body)
+        elif not isinstance(event, h11.InformationalResponse):
+            break
+        if status and (len(body) > limit_bytes or _is_larger(headers, limit_bytes)):
+            return Answer(status, headers, body[:limit_bytes], is_cut=True)
+    if not status:
+        raise Unanswered(_CLOSED)
+    return Answer(status, headers, body)
+
+
+def _written(connection: h11.Connection, request: HttpRequest, url: SplitResult) -> bytes:
+    """Return the request as it goes over the wire."""
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     headers = {
         "Host": url.netloc.rpartition("@")[2],
@@ -95,30 +165,14 @@ async def _exchange(stream: ByteStream, request: HttpRequest, url: SplitResult) 
         "Accept": "*/*",
         "Accept-Encoding": "identity",
         "Connection": "close",
+        **({"Content-Length": str(len(request.content))} if request.content else {}),
         **request.headers,
     }
-    sent = connection.send(
+    head = connection.send(
         h11.Request(method=request.method, target=target, headers=list(headers.items()))
     )
-    await stream.send((sent or b"") + (connection.send(h11.EndOfMessage()) or b""))
-    answer: h11.Response | None = None
-    body = b""
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(await _received(stream))
-        elif isinstance(event, h11.Response):
-            answer = event
-        elif isinstance(event, h11.Data):
-            body += bytes(event.data)
-        elif not isinstance(event, h11.InformationalResponse):
-            break
-        if answer is not None and (len(body) >= _MAX_BODY_BYTES or _is_larger(answer)):
-            break
-    if answer is None:
-        return False, "the connection was closed before there was an answer"
-    found = {name.decode(): value.decode("latin-1") for name, value in answer.headers}
-    return _judge(request, answer.status_code, found, body[:_MAX_BODY_BYTES])
+    content = connection.send(h11.Data(data=request.content)) if request.content else b""
+    return (head or b"") + (content or b"") + (connection.send(h11.EndOfMessage()) or b"")
 
 
 async def _received(stream: ByteStream) -> bytes:
@@ -129,26 +183,27 @@ async def _received(stream: ByteStream) -> bytes:
         return b""
 
 
-def _is_larger(answer: h11.Response) -> bool:
-    """Whether the body is announced as larger than anybody's health; then it is not read."""
-    sizes = [value for name, value in answer.headers if name == b"content-length"]
-    return any(size.isdigit() and int(size) > _MAX_BODY_BYTES for size in sizes)
+def _is_larger(headers: Mapping[str, str], limit_bytes: int) -> bool:
+    """Whether the body is announced as larger than what is wanted of it; then it is not read."""
+    size = headers.get("content-length", "")
+    return size.isdigit() and int(size) > limit_bytes
 
 
 def _judge(
     request: HttpRequest, status: int, headers: Mapping[str, str], body: bytes
 ) -> tuple[bool, str]:
     if not any(low <= status <= high for low, high in request.status):
-        return False, f"{status} after {{took}}{_hint(status, headers)}{_shown(body)}"
+        return False, f"{status} after {{took}}{hint(status, headers)}{shown(body)}"
     if request.body is not None and request.body not in body.decode(errors="replace"):
         return (
             False,
-            f"{status} after {{took}}, but {request.body!r} is not in the answer{_shown(body)}",
+            f"{status} after {{took}}, but {request.body!r} is not in the answer{shown(body)}",
         )
     return True, f"{status} in {{took}}"
 
 
-def _hint(status: int, headers: Mapping[str, str]) -> str:
+def hint(status: int, headers: Mapping[str, str]) -> str:
+    """Return what a status that is not wanted commonly means."""
     if 300 <= status <= 399:
         return f": a redirect to {headers.get('location', '?')} is not followed"
     if status in {401, 403}:
@@ -156,7 +211,8 @@ def _hint(status: int, headers: Mapping[str, str]) -> str:
     return ": is that the path?" if status == 404 else ""
 
 
-def _shown(body: bytes) -> str:
+def shown(body: bytes) -> str:
+    """Return the beginning of a body, for people."""
     text = " ".join(body[: 4 * _SHOWN_CHARACTERS].decode(errors="replace").split())
     return f": {text[:_SHOWN_CHARACTERS]}" if text else ""
 

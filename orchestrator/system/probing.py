@@ -8,7 +8,8 @@ from typing import Any
 from orchestrator.core.ports import Clock
 from orchestrator.spec.model import Health
 from orchestrator.spec.template import Template
-from orchestrator.system.listeners import Listener, Listeners, is_own
+from orchestrator.system.listeners import Listener, Listeners, is_own, socket_inodes
+from orchestrator.system.mcp_probe import McpServer
 from orchestrator.system.probes import (
     HttpRequest,
     ProbeResult,
@@ -44,6 +45,9 @@ class Target:
     http_path: str | None = None
     request: HttpRequest | None = None
     command: tuple[str, ...] = ()
+    mcp: McpServer | None = None
+    find_port: Callable[[], int | None] = lambda: None
+    """Where the service is found to listen when it is given no port."""
     logged: ProbeResult | None = None
     owned: bool = False
     """Whether the listener was seen to be the service's own; looked at again after a failure."""
@@ -82,7 +86,7 @@ class Target:
     async def probe(self) -> list[ProbeResult]:
         """Ask every probe, up to the first that fails."""
         results: list[ProbeResult] = []
-        for one in (self._log, self._tcp, self._http, self._exec):
+        for one in (self._log, self._tcp, self._http, self._mcp, self._exec):
             result = await one()
             if result is not None:
                 results.append(result)
@@ -129,6 +133,29 @@ class Target:
         asked = request
         return await timed("http", self.health.timeout_s, lambda: ask(asked))
 
+    async def _mcp(self) -> ProbeResult | None:
+        server = self.mcp
+        if server is None:
+            return None
+        port = self.port if self.port is not None else self.find_port()
+        if port is None:
+            return ProbeResult("mcp", False, "it listens nowhere yet")  # noqa: FBT003
+        host, refusal = self._own_hosts(port)
+        if refusal is not None:
+            return ProbeResult("mcp", False, refusal)  # noqa: FBT003
+        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+        async def ask_server() -> tuple[bool, str]:
+            return await server.ask(base, lambda: self._is_ours(host, port))
+
+        return await timed("mcp", self.health.timeout_s, ask_server)
+
+    def _is_ours(self, host: str, port: int) -> bool:
+        """Whether whoever may take a connection is seen to be the service: it gets credentials."""
+        takers = [one for one in self.listeners.on_port(port) if _may_take(one, host)]
+        own = socket_inodes(self.tree())
+        return bool(takers) and all(one.inode in own for one in takers)
+
     async def _exec(self) -> ProbeResult | None:
         if not self.command:
             return None
@@ -153,6 +180,12 @@ class Target:
         if foreign is not None and foreign not in self.tree():
             return "", f"the listener on port {port} is pid {foreign}, not of this service"
         return _loopback(found), None
+
+
+def _may_take(listener: Listener, host: str) -> bool:
+    if host == "127.0.0.1":
+        return listener.takes_ipv4
+    return listener.takes_ipv6 or host != "::1"
 
 
 def _loopback(listeners: Iterable[Listener]) -> str:

@@ -43,7 +43,7 @@ OK = Answer(200, {"result": "00000000-0000-0000-0000-000000000001"})
 class Scripted:
     """Runs a script: None for an answer means what a healthy dialect would say."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self.script = script
         self.asked: list[Asked] = []
         self.hold = threading.Event()
@@ -86,7 +86,7 @@ class Scripted:
             def log_message(self, *_: object) -> None:
                 """Keep quiet."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

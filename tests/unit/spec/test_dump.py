@@ -45,10 +45,11 @@ EVERYTHING = """\
         health:
           http: {path: /h, method: post, status: [200, 300-302], headers: {A: "${PORT}"}, body: ok}
           tcp: true
+          mcp: {path: "/${PORT}", tools: [a, b]}
         mcp: {name: Web, path: /m, auth: {client_id: c, api_key: "${secrets.key}"}}
       job: {command: x, oneshot: true, health: {tcp: "[::1]:80"}}
       none: {command: x, port: 1, health: none, restart: no}
-      url: {command: x, health: {http: "http://localhost/x", tcp: 6}}
+      url: {command: x, health: {http: "http://localhost/x", tcp: 6, mcp: true}}
     """
 
 

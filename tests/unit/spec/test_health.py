@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec.model import ExecProbe, Health, HttpProbe, LogProbe, TcpProbe
+from orchestrator.spec.model import ExecProbe, Health, HttpProbe, LogProbe, McpProbe, TcpProbe
 from orchestrator.spec.template import Ref, Template
 from tests.unit.spec.files import project, service, service_problems
 
@@ -30,7 +30,7 @@ def test_without_a_port_there_is_nothing_to_probe(tmp_path: Path) -> None:
     assert service(tmp_path, "").health is None
     assert not service(tmp_path, "").has_probe
     assert service_problems(tmp_path, "health: {interval: 1s}") == [
-        "health: names no probe (http, tcp, exec, log), and there is no `port` to try"
+        "health: names no probe (http, tcp, exec, log, mcp), and there is no `port` to try"
     ]
 
 
@@ -114,6 +114,15 @@ def test_http_is_a_path_a_url_or_more_of_a_request(
         ("health: {tcp: 0}", "health.tcp: must be a port, host:port, or true"),
         ("port: 1\nhealth: {tcp: '${PORT}0'}", "health.tcp: must be a port, host:port, or true"),
         ("port: 1\nhealth: {tcp: 'a${PORT}'}", "health.tcp: must be a port, host:port, or true"),
+        (
+            "health: {mcp: 5}",
+            "health.mcp: must be true, a path or a mapping such as {tools: [name]}",
+        ),
+        ("health: {mcp: mcp}", "health.mcp: a path begins with /"),
+        ("health: {mcp: {path: [x]}}", "health.mcp.path: must be text"),
+        ("health: {mcp: {tools: x}}", "health.mcp.tools: must be a list"),
+        ("health: {mcp: {tools: ['']}}", "must not be empty"),
+        ("health: {mcp: {tool: [x]}}", 'unknown key; did you mean "tools"?'),
         ("health: {exec: []}", "health.exec: must be a command: a list of words, or one text"),
         ("health: {exec: {a: b}}", "health.exec: must be a command"),
         ("health: {exec: 'a \"b'}", "health.exec: cannot be split into words: no closing quot"),
@@ -172,3 +181,24 @@ def test_several_probes_may_be_named(tmp_path: Path) -> None:
     found = health(tmp_path, keys)
     assert None not in (found.http, found.tcp, found.exec, found.log)
     assert (found.failures, found.listener) == (2, "any")
+
+
+@pytest.mark.parametrize(
+    ("mcp", "becomes"),
+    [
+        ("true", McpProbe()),
+        ("{}", McpProbe()),
+        ("/m", McpProbe(path=literal("/m"))),
+        ("{tools: [a, b]}", McpProbe(tools=("a", "b"))),
+        ("{path: /m, tools: ~}", McpProbe(path=literal("/m"))),
+    ],
+)
+def test_mcp_needs_no_port_for_it_may_be_found(tmp_path: Path, mcp: str, becomes: McpProbe) -> None:
+    assert health(tmp_path, f"health: {{mcp: {mcp}}}") == Health(mcp=becomes)
+
+
+@pytest.mark.parametrize("none", ["none", "false", "~"])
+def test_mcp_may_be_switched_off(tmp_path: Path, none: str) -> None:
+    assert health(tmp_path, f"health: {{mcp: {none}, tcp: 80}}") == health(
+        tmp_path, "health: {tcp: 80}"
+    )

@@ -601,7 +601,6 @@ def test_none_stands_for_no_port_no_publication_and_no_env_file(tmp_path: Path) 
         "limits: {memory: 1GiB}",
         "replicas: 2",
         "groups: [web]",
-        "health: {mcp: true}",
         "health: {notify: true, http: 'http://localhost/'}",
     ],
 )

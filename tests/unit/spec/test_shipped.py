@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.spec.launch import launch
 from orchestrator.spec.load import load
-from orchestrator.spec.model import Condition
+from orchestrator.spec.model import Condition, McpProbe
 from orchestrator.system.requirements import choose
 
 FILE = Path(__file__).parents[3] / "services.yaml"
@@ -66,6 +66,8 @@ def test_the_api_server_waits_for_the_scheduler_which_is_published() -> None:
         assert service.health is not None
         assert service.health.http is not None
         assert str(service.health.http.path) == "/health"
+    assert scheduler.health is not None
+    assert scheduler.health.mcp == McpProbe()
     assert scheduler.mcp is not None
     assert scheduler.mcp.auth is not None
     assert (scheduler.mcp.name, str(scheduler.mcp.path)) == ("Scheduler", "/mcp")
