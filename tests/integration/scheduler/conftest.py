@@ -1,14 +1,12 @@
 """The two schedulers of the contract: the .NET service, where there is one, and the embedded."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.dotnet import QUIET_DOTNET, Found, found_dotnet
 from tests.integration.scheduler.stage import (
     ENVIRONMENT,
     Caller,
@@ -20,20 +18,10 @@ from tests.integration.scheduler.stage import (
     running,
 )
 
-INSTALLER = Path(__file__).parents[4] / "shared" / "dotnet" / "install"
-QUIET_DOTNET = {
-    "DOTNET_CLI_TELEMETRY_OPTOUT": "1",
-    "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
-    "DOTNET_NOLOGO": "1",
-}
-
 
 @dataclass(frozen=True)
-class Dotnet:
-    """A .NET host and the scheduler's dll."""
-
-    host: str
-    dll: Path
+class Dotnet(Found):
+    """A .NET scheduler that is started by a test itself."""
 
     def process(
         self, folder: Path, *, port: int = 0, name: str = "dotnet", **environment: str
@@ -47,19 +35,9 @@ class Dotnet:
 
 @pytest.fixture(scope="session")
 def dotnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dotnet]:
-    """Find the .NET service: SCHEDULER_DLL and dotnet, or an installer beside the repository."""
-    dll, host = os.environ.get("SCHEDULER_DLL"), shutil.which("dotnet")
-    if dll and host and Path(dll).is_file():
-        yield Dotnet(host, Path(dll))
-        return
-    if not INSTALLER.is_file():
-        pytest.skip("no .NET scheduler: set SCHEDULER_DLL and have dotnet on PATH")
-    folder = tmp_path_factory.mktemp("dotnet")
-    done = subprocess.run([INSTALLER, folder], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no .NET scheduler: {done.stderr.strip()}")
-    yield Dotnet(str(folder / "dotnet"), folder / "McpScheduler" / "McpScheduler.dll")
-    shutil.rmtree(folder)
+    """Return the .NET service, or skip."""
+    with found_dotnet(tmp_path_factory.mktemp("dotnet")) as found:
+        yield Dotnet(found.host, found.dll)
 
 
 @pytest.fixture(scope="module", params=["embedded", "dotnet"])
