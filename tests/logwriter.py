@@ -4,6 +4,7 @@ import random
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _RECORD = struct.Struct("<QqqIBBH")
@@ -43,9 +44,16 @@ class LogWriter:
 
     def rotate(self) -> None:
         """Begin a new segment."""
+        for _ in self.rotate_slowly():
+            pass
+
+    def rotate_slowly(self) -> Iterator[None]:
+        """Begin a new segment, step by step."""
         stem = self.path.name.removesuffix(".log")
         self.path.rename(self.path.with_name(f"{stem}.{self._base}.log"))
+        yield
         self.path.touch()
+        yield
         self._base = self.offset
         self.record(ROTATED)
 

@@ -44,9 +44,12 @@ class Follower:
 
         What ``poll`` returns goes on exactly where this ends, and is what is wanted, too.
         """
-        begins = begins or {}
-        streams = [one.before(query, begins.get(one.name, 0)) for one in self._ones]
-        return newest_of(merged(streams), query.count, of=len(streams))
+        known = begins or {}
+
+        def streams() -> list[Iterator[Item]]:
+            return [one.before(query, known.get(one.name, 0)) for one in self._ones]
+
+        return newest_of(streams, query.count)
 
     def poll(self) -> list[Item]:
         """Return the new lines and events, merged by time; at most half a MiB a service at once.

@@ -3,9 +3,9 @@
 import heapq
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,12 +102,16 @@ class Extent(NamedTuple):
 
 def read(logs: Mapping[str, Path], query: Query) -> Iterator[Item]:
     """Yield what the logs of the services hold, merged by time."""
-    streams = []
-    for name, path in logs.items():
-        log = Log(path)
+    opened = {name: Log(path) for name, path in logs.items()}
+    extents = {}
+    for name, log in opened.items():
         begin, end = log.range()
-        streams.append(one_service(name, log, query, Extent(begin, end, log.index.end)))
-    return newest_of(merged(streams), query.count, of=len(streams))
+        extents[name] = Extent(begin, end, log.index.end)
+
+    def streams() -> list[Iterator[Item]]:
+        return [one_service(name, log, query, extents[name]) for name, log in opened.items()]
+
+    return newest_of(streams, query.count)
 
 
 def merged(streams: Iterable[Iterator[Item]]) -> Iterator[Item]:
@@ -116,9 +120,23 @@ def merged(streams: Iterable[Iterator[Item]]) -> Iterator[Item]:
     return (item for _, item in heapq.merge(*ordered, key=lambda pair: pair[0]))
 
 
-def newest_of(items: Iterator[Item], count: int | None, *, of: int) -> Iterator[Item]:
-    """Yield the newest ``count`` lines and the events among them; of one service it has no more."""
-    return items if count is None or of == 1 else _last(items, count)
+def newest_of(streams: Callable[[], Sequence[Iterator[Item]]], count: int | None) -> Iterator[Item]:
+    """Yield the newest ``count`` lines of several services together, and the events among them.
+
+    Each of the streams has no more than that many. They are gone through twice, as a line may be
+    longer than one wants in memory.
+    """
+    found = streams()
+    if count is None or len(found) == 1:
+        yield from merged(found)
+        return
+    surplus = sum(_ends_line(item) for item in merged(found)) - count
+    rest = merged(streams())
+    while surplus > 0 and (item := next(rest, None)) is not None:
+        surplus -= _ends_line(item)
+        if surplus == 0:
+            rest = _from_line(rest)
+    yield from rest
 
 
 def one_service(name: str, log: Log, query: Query, extent: Extent) -> Iterator[Item]:
@@ -126,27 +144,28 @@ def one_service(name: str, log: Log, query: Query, extent: Extent) -> Iterator[I
     if query.count == 0:
         return
     query = settled(query, log.index)
-    begin, end = _bounds(name, log, query, extent)
-    found = with_events(
-        name, log.index, lines(log, begin, end), extent._replace(begin=begin, end=end)
-    )
-    yield from filter(query.wants, found)
+    oldest, end = _range(log, query, extent)
+    begin = _begin(name, log, query, oldest, end)
+    asked = extent._replace(begin=begin, end=end)
+    found = filter(query.wants, with_events(name, log.index, lines(log, begin, end), asked))
+    yield from _from_line(found) if begin > oldest else found
 
 
 def bounds(log: Log, query: Query) -> tuple[int, int]:
     """Return the offsets that all of what is wanted lies between, where lines begin and end."""
     begin, end = log.range()
-    extent = Extent(begin, end, log.index.end)
-    return _bounds("", log, settled(query, log.index), extent)
+    query = settled(query, log.index)
+    begin, end = _range(log, query, Extent(begin, end, log.index.end))
+    return _begin("", log, query, begin, end), end
 
 
-def _bounds(name: str, log: Log, query: Query, extent: Extent) -> tuple[int, int]:
-    begin, end = _range(log, query, extent)
+def _begin(name: str, log: Log, query: Query, begin: int, end: int) -> int:
+    """Return where the newest ``query.count`` of the lines between two offsets begin."""
     if query.count is None:
-        return begin, end
+        return begin
     if query.is_picky:
-        return _newest_wanted(name, log, query, begin, end), end
-    return newest(log, query.count, begin, end), end
+        return _newest_wanted(name, log, query, begin, end)
+    return newest(log, query.count, begin, end)
 
 
 def settled(query: Query, index: Index) -> Query:
@@ -240,18 +259,13 @@ def _wanted_starts(name: str, log: Log, query: Query, begin: int, end: int) -> l
     return found
 
 
-def _last(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """Yield the newest ``count`` lines, and the events among them."""
-    kept: deque[Item] = deque()
-    held = 0
-    for item in items:
-        kept.append(item)
-        held += isinstance(item, Line)
-        while held > count:
-            held -= isinstance(kept.popleft(), Line)
-    while kept and held == count and isinstance(kept[0], ServiceEvent):
-        kept.popleft()
-    yield from kept
+def _ends_line(item: Item) -> bool:
+    return isinstance(item, Line) and not item.partial
+
+
+def _from_line(items: Iterator[Item]) -> Iterator[Item]:
+    """Leave out the events before the first line: what they end is not shown."""
+    return dropwhile(lambda item: isinstance(item, ServiceEvent), items)
 
 
 def _in_order(items: Iterator[Item]) -> Iterator[tuple[float, Item]]:

@@ -62,12 +62,12 @@ class Stream:
         found = next((one for one in segments if one.end > self._at), None)
         if found is None and segments and segments[-1].end == self._at:
             found = segments[-1]
-        if found is None or self._is_open(found):
+        if found is None:
             return self._at, b""
         begin, data = self._take(size)
         if data and begin < found.start and self._is_left():
             return self._go_on(begin, data[: found.start - begin])
-        return self._move(found, size)
+        return self._from(found, size)
 
     def _is_open(self, segment: Segment) -> bool:
         ours = self._segment
@@ -91,19 +91,18 @@ class Stream:
             return True
         return self._segment is not None and found.st_ino != self._segment.inode
 
-    def _move(self, segment: Segment, size: int) -> tuple[int, bytes]:
-        """Go on in another file."""
-        self.close()
-        fd = open_segment(segment)
-        if fd is None:
-            # Rotated or pruned since the look: the next read looks again.
-            return self._at, b""
-        self._fd, self._segment = fd, segment
+    def _from(self, segment: Segment, size: int) -> tuple[int, bytes]:
+        """Go on in a file, if it still is what it was a moment ago; else the next read looks."""
         self._base = self._log.index.base()
+        if not self._is_open(segment):
+            self.close()
+            fd = open_segment(segment)
+            if fd is None:
+                return self._at, b""
+            self._fd, self._segment = fd, segment
         self._at = max(self._at, segment.start)
         begin, data = self._take(size)
         self._log.index.refresh()
         if self._log.index.base() != self._base:
-            self.close()
             return self._at, b""
         return self._go_on(begin, data)

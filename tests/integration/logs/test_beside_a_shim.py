@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.logs.follow import Follower
+from orchestrator.logs.index import Kind
 from orchestrator.logs.query import Item, Line, Query, ServiceEvent, read
 from orchestrator.logs.tail import RunOutput, tail
 from tests.integration.shim.stage import Stage, staged, until
@@ -29,7 +30,8 @@ async def run_twice(stage: Stage) -> None:
     await stage.start("numbered", "3000", "hang")
     await until(lambda: stage.log().count(b"\n2999\n") == 2)
     stage.shim.send({"op": "kill", "run": 2})
-    await stage.ended(run=2)
+    # The report of an end comes before its record.
+    await until(lambda: [one[1] for one in stage.index() if one[2] == Kind.EXIT] == [1, 2])
 
 
 EXPECTED = [

@@ -169,6 +169,23 @@ def test_a_file_is_read_to_its_end_after_it_was_rotated_and_pruned(
     assert told(polled(follower, 2)) == [b"two", b"three"]
 
 
+@pytest.mark.parametrize("looks", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_look_in_the_middle_of_a_rotation_changes_nothing(
+    writer: LogWriter, follower: Follower, looks: tuple[int, ...]
+) -> None:
+    seen: list[Item] = []
+    for number in range(3):
+        writer.write(b"%d before\n" % number)
+        for step, _ in enumerate(writer.rotate_slowly()):
+            seen += follower.poll() if step in looks else []
+        seen += follower.poll() if 2 in looks else []
+        writer.write(b"%d after\n" % number)
+        seen += polled(follower, 2 * number + 2 - len(seen))
+    assert told(seen) == [
+        b"%d %s" % (number, word) for number in range(3) for word in (b"before", b"after")
+    ]
+
+
 def test_what_is_pruned_before_it_is_read_is_told_as_missing(
     writer: LogWriter, follower: Follower
 ) -> None:

@@ -256,6 +256,28 @@ def test_several_logs_are_merged_by_time_and_counted_together(tmp_path: Path) ->
     assert texts(list(read(logs, Query(count=3)))) == [b"1", b"2", b"2"]
 
 
+def test_of_several_logs_long_lines_count_once_and_events_stand_among_lines(tmp_path: Path) -> None:
+    first, second = LogWriter(tmp_path / "a.log", 10.0), LogWriter(tmp_path / "b.log", 11.0)
+    for writer in (first, second):
+        writer.start()
+        writer.write(b"x" * (2 * PIECE_BYTES + 1) + b"\n")
+        writer.now += 2
+        writer.exit()
+        writer.start()
+        writer.write(b"short\n")
+    logs = {"a": first.path, "b": second.path}
+
+    def told(count: int) -> list[str]:
+        items = read(logs, Query(count))
+        return [one.event if isinstance(one, ServiceEvent) else str(len(one.text)) for one in items]
+
+    long = [str(PIECE_BYTES), str(PIECE_BYTES), "1"]
+    assert told(1) == ["5"]
+    assert told(2) == ["5", "exit", "start", "5"]
+    assert told(3) == [*long, "exit", "start", "5", "exit", "start", "5"]
+    assert told(4) == ["start", *long, "start", *long, "exit", "start", "5", "exit", "start", "5"]
+
+
 def test_a_torn_record_of_the_index_is_not_there_yet(writer: LogWriter) -> None:
     writer.start()
     writer.write(b"one\n")
