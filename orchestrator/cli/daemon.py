@@ -166,10 +166,10 @@ def _be_supervisor(
 
     code = 1
     try:
-        _let_go(stack.root_dir, keep={writer, lock_fd})
+        umask = _let_go(stack.root_dir, keep={writer, lock_fd})
         os.truncate(lock_fd, 0)
         os.pwrite(lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)
-        anyio.run(_supervise, stack, project, tuple(services), no_deps, environ, writer)
+        anyio.run(_supervise, stack, project, tuple(services), no_deps, environ, umask, writer)
         code = 0
     except BaseException as error:  # noqa: BLE001  a process of its own ends here, and says why
         _say(writer, json.dumps(to_wire(_told(error))[1]).encode())
@@ -189,14 +189,17 @@ def _told(error: BaseException) -> OrchestratorError:
     return OrchestratorError(f"the supervisor ended: {type(leaf).__name__}: {leaf}")
 
 
-def _let_go(root_dir: Path, keep: set[int]) -> None:
-    """Let go of the terminal, the folder, inherited descriptors and signal dispositions."""
+def _let_go(root_dir: Path, keep: set[int]) -> int:
+    """Let go of the terminal, the folder, inherited descriptors and signal dispositions.
+
+    Returns the umask that `up` had, which is the services'.
+    """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    os.umask(0o077)
+    umask = os.umask(0o077)
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -207,6 +210,7 @@ def _let_go(root_dir: Path, keep: set[int]) -> None:
         start = fd + 1
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))
     _log_to(root_dir / _OWN_LOG)
+    return umask
 
 
 def _log_to(path: Path) -> None:
@@ -237,6 +241,7 @@ async def _supervise(
     services: Sequence[str],
     no_deps: bool,  # noqa: FBT001
     environ: Mapping[str, str],
+    umask: int,
     writer: int,
 ) -> None:
     import anyio
@@ -254,6 +259,7 @@ async def _supervise(
         environ=environ,
         secrets=secrets,
         python=sys.executable,
+        umask=umask,
         tiers=switched_off(environ),
         failpoints=_failpoints(environ),
     )

@@ -42,6 +42,8 @@ class Surroundings:
     secrets: Mapping[str, str]
     python: str
     """The interpreter that runs the orchestrator."""
+    umask: int | None = None
+    """The services' umask: that of `up`. The supervisor's own is narrower."""
     tiers: Mapping[str, bool] = field(default_factory=dict)
     """Fast paths that are switched off are false here."""
     failpoints: Mapping[str, str] = field(default_factory=dict)
@@ -303,7 +305,7 @@ class Shepherd:
             "argv": list(launched.argv),
             "env": dict(launched.env),
             "cwd": launched.cwd,
-            "umask": None,
+            "umask": self._around.umask,
             "nofile": None,
             "stop_signal": service.stop.signal,
             "spec": {

@@ -40,6 +40,16 @@ def test_what_a_program_prints_is_there_at_once_without_a_terminal(make: Make) -
     one.wait_for_log("a", b"printed\n")
 
 
+def test_a_service_has_the_umask_of_up(make: Make) -> None:
+    one = make({"a": {"command": ["sh", "-c", "umask"]}})
+    before = os.umask(0o027)
+    try:
+        one.run("up", "-d", "--wait")
+    finally:
+        os.umask(before)
+    assert one.log("a") == b"0027\n"
+
+
 def test_an_answer_of_a_run_that_ended_is_no_health_of_the_next(make: Make) -> None:
     port = free_port()
     script = (
