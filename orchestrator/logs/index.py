@@ -1,5 +1,6 @@
 """The index beside a log: which byte arrived when, and where runs begin and end."""
 
+import math
 import os
 import re
 import struct
@@ -48,6 +49,19 @@ class Record(NamedTuple):
         return self.kind is Kind.ROTATED or (self.kind is Kind.GAP and self.detail == _TRUNCATED)
 
 
+class _Near(NamedTuple):
+    """What one record says, and the ``number`` of the next."""
+
+    number: int
+    begin: int
+    end: float
+    wall_s: float | None
+    run: int
+
+
+_NOTHING = _Near(0, 0, 0, None, 0)
+
+
 class Index:
     """Reads an index; what a crash left out makes a time less exact, never wrong.
 
@@ -64,7 +78,7 @@ class Index:
         self._count = 0
         self._last = b""
         self._page_at, self._page = 0, b""
-        self._near: tuple[int, float, Record | None] = (0, 0, None)
+        self._near = _NOTHING
         self._base: tuple[int, int | None] = (0, None)
         self.refresh()
 
@@ -111,7 +125,7 @@ class Index:
         else:
             self._count = count
             self._last = os.pread(self._fd, _SIZE, (count - 1) * _SIZE)
-        self._near = (0, 0, None)
+        self._near = _NOTHING
 
     def record(self, number: int) -> Record:
         """Return a record by its number."""
@@ -163,31 +177,23 @@ class Index:
                 high = middle
         return low
 
-    def at(self, offset: int) -> Record | None:
-        """Return the record that tells of the byte at ``offset``; None: it is older than any."""
-        begin, end, record = self._near
-        if begin <= offset < end:
-            return record
-        number = self.number_at(offset)
-        record = self.record(number - 1) if number > self._first else None
-        end = self._offset(number) if number < self.end else float("inf")
-        self._near = (record.offset if record else 0, end, record)
-        return record
+    def arrival(self, offset: int) -> tuple[float | None, int]:
+        """Return when the byte at ``offset`` arrived, and of which run it is.
+
+        It arrived then or later, but before the next record. None and 0 where nothing is known.
+        """
+        near = self._near
+        if not near.begin <= offset < near.end:
+            near = self._near = self._find(offset)
+        return near.wall_s, near.run
 
     def wall_at(self, offset: int) -> float | None:
-        """Return when the byte at ``offset`` arrived; None where nothing is known of it.
-
-        It arrived then or later, but before the next record.
-        """
-        record = self.at(offset)
-        if record is not None:
-            return record.wall_s
-        return self.record(self._first).wall_s if self._count else None
+        """Return when the byte at ``offset`` arrived; None where nothing is known of it."""
+        return self.arrival(offset)[0]
 
     def run_at(self, offset: int) -> int:
         """Return the run that wrote the byte at ``offset``; 0 where that is not known."""
-        record = self.at(offset)
-        return record.run if record else 0
+        return self.arrival(offset)[1]
 
     def offset_at(self, wall_s: float) -> int | None:
         """Return where the first byte that arrived at or after ``wall_s`` is; None: none did.
@@ -259,7 +265,7 @@ class Index:
         found = os.fstat(fd)
         self._inode = (found.st_dev, found.st_ino)
         self._renumber(found.st_size // _SIZE)
-        self._near = (0, 0, None)
+        self._near = _NOTHING
 
     def _renumber(self, count: int) -> None:
         """Give the records of another file the numbers that they had, and new ones to the new."""
@@ -289,6 +295,23 @@ class Index:
             else:
                 high = middle
         return low
+
+    def _find(self, offset: int) -> "_Near":
+        """Return what is known of the bytes around an offset."""
+        near, number = self._near, self._near.number
+        is_next = near is not _NOTHING and near.end <= offset and number < self.end
+        if not is_next or self._end_of(number) <= offset:
+            number = self.number_at(offset) - 1
+        end = self._end_of(number)
+        if number >= self._first:
+            begin, wall_ns, _, run, *_ = _RECORD.unpack(self._raw(number))
+            return _Near(number + 1, begin, end, wall_ns / 1e9, run)
+        wall_s = self.record(self._first).wall_s if self._count else None
+        return _Near(number + 1, 0, end, wall_s, 0)
+
+    def _end_of(self, number: int) -> float:
+        """Return where the bytes end that a record is about."""
+        return self._offset(number + 1) if number + 1 < self.end else math.inf
 
     def _around(self, offset: int) -> tuple[int, int]:
         """Return numbers between which to look for an offset; near the page first.

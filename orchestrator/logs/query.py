@@ -127,8 +127,8 @@ def newest_of(streams: Callable[[], Sequence[Iterator[Item]]], count: int | None
     longer than one wants in memory.
     """
     found = streams()
-    if count is None or len(found) == 1:
-        yield from merged(found)
+    if len(found) == 1 or count is None:
+        yield from found[0] if len(found) == 1 else merged(found)
         return
     surplus = sum(_ends_line(item) for item in merged(found)) - count
     rest = merged(streams())
@@ -192,10 +192,8 @@ def with_events(name: str, index: Index, raw: Iterable[RawLine], extent: Extent)
 
 def line_of(name: str, index: Index, line: RawLine) -> Line:
     """Return a line with its time and run."""
-    record = index.at(line.seq)
-    if record is None:
-        return Line(name, index.wall_at(line.seq), 0, *line)
-    return Line(name, record.wall_s, record.run, *line)
+    ts, run = index.arrival(line.seq)
+    return Line(name, ts, run, *line)
 
 
 def event_of(name: str, record: Record) -> Iterator[ServiceEvent]:
