@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.shim import tiers
-from orchestrator.system.listeners import dump_with_sock_diag
+from orchestrator.system.sock_diag import dump
 
 _FALLBACKS = {
     "pidfd": "SIGCHLD and waitpid",
@@ -133,7 +133,7 @@ def _splice(folder: Path) -> None:
 
 def _has_sock_diag() -> bool:
     try:
-        dump_with_sock_diag(socket.AF_INET)
+        dump(socket.AF_INET)
     except (OSError, struct.error):
         return False
     return True

@@ -1,61 +1,86 @@
-"""Who listens on which port, asked of the kernel in one look for all services."""
+"""Who listens on which port: one look at the machine for all services, and whose a listener is."""
 
-import contextlib
-import os
-import socket
-import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import dataclass, field
+from enum import Enum
+
+import anyio
 
 from orchestrator.core.ports import Clock
+from orchestrator.system.sock_diag import (
+    Listener,
+    find_owner,
+    in_other_namespace,
+    listening,
+    socket_inodes,
+)
 
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_DUMP_REQUEST = 0x301
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_LISTEN = 10
-_SKV6ONLY = 11
-_HEADER = struct.Struct("=IHHII")
-_REQUEST = struct.Struct("=BBBBI48x")
-_MESSAGE = struct.Struct("=BBBB2s2s16s16s12sIIIII")
+Tree = Callable[[], set[int]]
+
+_LOOPBACKS = ("127.0.0.1", "::1")
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  compared, not bound
 _FRESH_S = 0.005
 _FRESH_SLOW_S = 0.5
+# A look and the waking for it cost 0.15 ms: who waits for long is looked for less often.
+_TICK_SHARE = 0.005
+_TICK_MIN_S, _TICK_MAX_S = 0.01, 0.1
+# Not to find an owner takes a walk over all descriptors of all processes.
+_FORGET_UNKNOWN_S = 2.0
+
+
+class Ownership(Enum):
+    """Whose a listener is, as far as this user may know."""
+
+    OWN = "own"
+    FOREIGN = "foreign"
+    UNKNOWN = "unknown"
+    NOBODY = "nobody"
+
+
+# Which address of a service to try: an owner that is not known may be the service under sudo.
+_PREFERRED = (Ownership.OWN, Ownership.UNKNOWN, Ownership.FOREIGN, Ownership.NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
-    """One listening TCP socket. ``address`` as text; ``inode`` names the socket."""
+class Taker:
+    """Who takes a connection to ``host``; ``pid`` is a foreign owner's."""
 
-    family: int
-    address: str
+    host: str
+    ownership: Ownership
+    pid: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
     port: int
-    inode: int
-    uid: int
-    v6_only: bool = True
-
-    @property
-    def takes_ipv4(self) -> bool:
-        """Whether a connection to 127.0.0.1 ends here, if nobody is more specific."""
-        if self.family == socket.AF_INET:
-            return self.address in {"0.0.0.0", "127.0.0.1"}  # noqa: S104  compared, not bound
-        return self.address == "::" and not self.v6_only
-
-    @property
-    def takes_ipv6(self) -> bool:
-        """Whether a connection to ::1 ends here."""
-        return self.family == socket.AF_INET6 and self.address in {"::", "::1"}
+    since_s: float
+    until_s: float
+    rung: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Listeners:
-    """Shares one look at the machine's listening sockets among all who ask within milliseconds."""
+    """Shares one look at the machine's listening sockets among all who ask within milliseconds.
+
+    ``sock_diag`` false: /proc/net/tcp is read, at most twice a second.
+    """
 
     def __init__(self, clock: Clock, *, sock_diag: bool = True) -> None:
         self._clock = clock
         self._sock_diag = sock_diag
         self._seen: dict[int, list[Listener]] = {}
         self._seen_at = float("-inf")
+        self._is_blind = False
         self._owners: dict[int, int] = {}
+        self._unknown: dict[int, float] = {}
+        self._waiting: set[_Waiter] = set()
+        self._looker: _Waiter | None = None
+        self._next_look_s = 0.0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the system tells nothing: then only a connection shows who listens."""
+        self._look()
+        return self._is_blind
 
     def on_port(self, port: int) -> list[Listener]:
         """Return who listens on ``port``, at most some milliseconds old."""
@@ -78,147 +103,132 @@ class Listeners:
             hosts.add("0.0.0.0")  # noqa: S104  a dual-stack wildcard, as told
         return sorted(hosts)
 
+    # Whose it is.
+
+    def taker(self, port: int, tree: Tree, host: str | None = None) -> Taker:
+        """Return who takes a connection to the port, and at which address to try it.
+
+        Without ``host`` a loopback address is preferred, and before that one whose listener is the
+        service's own; `localhost` is both loopback addresses. ``tree`` are the own processes.
+        """
+        if self.is_blind:
+            return Taker(host or "localhost", Ownership.UNKNOWN)
+        found = self.on_port(port)
+        if not found:
+            return Taker(host or _LOOPBACKS[0], Ownership.NOBODY)
+        own = socket_inodes(tree())
+        hosts = [host or "localhost"]
+        if hosts == ["localhost"]:
+            hosts = [*_LOOPBACKS]
+        if host is None:
+            hosts += [one.address for one in found if one.address not in _WILDCARDS]
+        takers = [self._taker_at(one, found, own, tree) for one in dict.fromkeys(hosts)]
+        return min(takers, key=lambda one: _PREFERRED.index(one.ownership))
+
+    def _taker_at(self, host: str, found: list[Listener], own: set[int], tree: Tree) -> Taker:
+        """Return who takes a connection to ``host``: several may share it, and any may answer."""
+        takers = [one for one in found if one.takes(host)]
+        takers = [one for one in takers if one.address == host] or takers
+        if not takers:
+            return Taker(host, Ownership.NOBODY)
+        others = [one for one in takers if one.inode not in own]
+        if not others:
+            return Taker(host, Ownership.OWN)
+        owners = [pid for one in others if (pid := self.owner(one)) is not None]
+        # It may have been born since it was asked who belongs to the service.
+        pids = tree()
+        foreign = [pid for pid in owners if pid not in pids]
+        if foreign:
+            return Taker(host, Ownership.FOREIGN, foreign[0])
+        is_own = len(owners) == len(others)
+        return Taker(host, Ownership.OWN if is_own else Ownership.UNKNOWN)
+
     def owner(self, listener: Listener) -> int | None:
         """Return a process that holds the socket; None where this user may not know."""
-        known = self._owners.get(listener.inode)
-        if known is not None and listener.inode in socket_inodes([known]):
+        inode = listener.inode
+        known = self._owners.get(inode)
+        if known is not None and inode in socket_inodes([known]):
             return known
-        found = find_owner(listener.inode)
-        if found is not None:
-            self._owners[listener.inode] = found
+        now = self._clock.monotonic()
+        if now < self._unknown.get(inode, now):
+            return None
+        found = find_owner(inode)
+        if found is None:
+            self._unknown = {key: at for key, at in self._unknown.items() if now < at}
+            self._unknown[inode] = now + _FORGET_UNKNOWN_S
+        else:
+            self._owners[inode] = found
         return found
+
+    def elsewhere(self, port: int, pids: Iterable[int]) -> str:
+        """Return where these processes listen instead, in words; empty when they do nowhere."""
+        own = set(pids)
+        hidden = in_other_namespace(own)
+        if port in hidden:
+            return "; this service listens on it in a network namespace of its own"
+        ports = ", ".join(str(one) for one in sorted(self.ports_of(own) | hidden)[:5])
+        return f"; this service listens on {ports}" if ports else ""
+
+    # Waiting.
+
+    async def appeared(self, port: int, *, since_s: float, within_s: float) -> None:
+        """Return when somebody listens on the port, or after ``within_s``.
+
+        One of all who wait looks for all. ``since_s``, of the clock, is when the wait began: it is
+        looked for every 0.5 % of the time since then, between 10 and 100 ms.
+        """
+        waiter = _Waiter(port, since_s, self._clock.monotonic() + within_s)
+        self._waiting.add(waiter)
+        try:
+            while not self._is_over(waiter):
+                waiter.rung = anyio.Event()
+                if self._is_looked_for(waiter):
+                    await waiter.rung.wait()
+                else:
+                    await self._look_for_all(waiter)
+        finally:
+            self._waiting.discard(waiter)
+            if self._looker in {waiter, None}:
+                self._looker = None
+                # Any of them may look for all from now on.
+                for other in self._waiting:
+                    other.rung.set()
+
+    def _is_looked_for(self, waiter: _Waiter) -> bool:
+        """Whether another one looks, and soon enough for this one."""
+        if self._looker in {waiter, None}:
+            return False
+        return self._next_look_s <= self._clock.monotonic() + self._tick_s(waiter)
+
+    async def _look_for_all(self, looker: _Waiter) -> None:
+        self._looker = looker
+        while self._looker is looker and not looker.rung.is_set():
+            tick_s = min(map(self._tick_s, self._waiting))
+            self._next_look_s = self._clock.monotonic() + tick_s
+            await self._clock.sleep(tick_s)
+            for waiter in self._waiting:
+                if self._is_over(waiter):
+                    waiter.rung.set()
+
+    def _is_over(self, waiter: _Waiter) -> bool:
+        return waiter.port in self._look() or self._clock.monotonic() >= waiter.until_s
+
+    def _tick_s(self, waiter: _Waiter) -> float:
+        if not self._sock_diag:
+            return _FRESH_SLOW_S
+        waited_s = self._clock.monotonic() - waiter.since_s
+        return min(_TICK_MAX_S, max(_TICK_MIN_S, _TICK_SHARE * waited_s))
 
     def _look(self) -> dict[int, list[Listener]]:
         now = self._clock.monotonic()
         fresh_s = _FRESH_S if self._sock_diag else _FRESH_SLOW_S
         if now - self._seen_at >= fresh_s:
             by_port: dict[int, list[Listener]] = {}
-            for one in listening(sock_diag=self._sock_diag):
-                by_port.setdefault(one.port, []).append(one)
+            try:
+                for one in listening(sock_diag=self._sock_diag):
+                    by_port.setdefault(one.port, []).append(one)
+                self._is_blind = False
+            except OSError:
+                self._is_blind = True
             self._seen, self._seen_at = by_port, now
         return self._seen
-
-
-def listening(*, sock_diag: bool = True) -> list[Listener]:
-    """Return all listening TCP sockets of this network namespace.
-
-    Source: sock_diag(7); where that is not to be had, /proc/net/tcp and tcp6 (proc(5)).
-    """
-    if sock_diag:
-        with contextlib.suppress(OSError, struct.error):
-            return [*dump_with_sock_diag(socket.AF_INET), *dump_with_sock_diag(socket.AF_INET6)]
-    return [*_read_proc("tcp", socket.AF_INET), *_read_proc("tcp6", socket.AF_INET6)]
-
-
-def socket_inodes(pids: Iterable[int]) -> set[int]:
-    """Return the inodes of the sockets that these processes hold open."""
-    return {inode for pid in pids for inode in _sockets_of(pid)}
-
-
-def find_owner(inode: int) -> int | None:
-    """Return a process that holds the socket; None where this user may not know."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and inode in _sockets_of(int(name)):
-            return int(name)
-    return None
-
-
-def _sockets_of(pid: int) -> list[int]:
-    found: list[int] = []
-    try:
-        fds = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return found
-    for fd in fds:
-        with contextlib.suppress(OSError):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            if target.startswith("socket:["):
-                found.append(int(target[8:-1]))
-    return found
-
-
-def dump_with_sock_diag(family: int) -> list[Listener]:
-    """Return the listening sockets of one family, as the kernel tells them.
-
-    Raises:
-        OSError: the kernel does not tell.
-    """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(1.0)
-        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, 1 << _LISTEN)
-        size = _HEADER.size + len(body)
-        kernel.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0) + body)
-        found: list[Listener] = []
-        while True:
-            data = kernel.recv(1 << 18)
-            if _read_messages(data, family, found):
-                return found
-
-
-def _read_messages(data: bytes, family: int, found: list[Listener]) -> bool:
-    """Add what the kernel tells; true at its last message."""
-    position = 0
-    while position + _HEADER.size <= len(data):
-        size, kind, _, _, _ = _HEADER.unpack_from(data, position)
-        if kind == _NLMSG_DONE:
-            return True
-        if kind == _NLMSG_ERROR:
-            raise OSError("the kernel refuses a dump of listening sockets")
-        fields = _MESSAGE.unpack_from(data, position + _HEADER.size)
-        attributes = data[position + _HEADER.size + _MESSAGE.size : position + size]
-        address = (
-            str(IPv4Address(fields[6][:4]))
-            if family == socket.AF_INET
-            else str(IPv6Address(fields[6]))
-        )
-        port = int.from_bytes(fields[4], "big")
-        only = _is_v6_only(attributes)
-        found.append(Listener(family, address, port, fields[13], fields[12], only))
-        position += (size + 3) & ~3
-    return False
-
-
-def _is_v6_only(attributes: bytes) -> bool:
-    position = 0
-    while position + 4 <= len(attributes):
-        size, kind = struct.unpack_from("=HH", attributes, position)
-        if kind == _SKV6ONLY:
-            return attributes[position + 4] != 0
-        position += max(4, (size + 3) & ~3)
-    return False
-
-
-def _read_proc(name: str, family: int) -> list[Listener]:
-    found = []
-    try:
-        with open(f"/proc/self/net/{name}", encoding="ascii") as file:
-            lines = file.readlines()[1:]
-    except OSError:
-        return []
-    for line in lines:
-        words = line.split()
-        if int(words[3], 16) != _LISTEN:
-            continue
-        raw, _, port = words[1].partition(":")
-        address = _address(raw)
-        # The file does not tell whether a v6 wildcard takes v4 as well; it does by default.
-        found.append(Listener(family, address, int(port, 16), int(words[9]), int(words[7]), False))  # noqa: FBT003
-    return found
-
-
-def _address(raw: str) -> str:
-    """Return an address that proc(5) prints as words in the machine's byte order."""
-    words = [int(raw[at : at + 8], 16) for at in range(0, len(raw), 8)]
-    data = struct.pack(f"={len(words)}I", *words)
-    return str(IPv4Address(data)) if len(data) == 4 else str(IPv6Address(data))
-
-
-def is_own(
-    listeners: list[Listener], pids: Iterable[int], owner: Callable[[Listener], int | None]
-) -> tuple[list[Listener], int | None]:
-    """Return those of ``listeners`` that ``pids`` hold; else a foreign holder, if known."""
-    inodes = socket_inodes(pids)
-    own = [one for one in listeners if one.inode in inodes]
-    if own:
-        return own, None
-    return [], next((pid for one in listeners if (pid := owner(one)) is not None), None)

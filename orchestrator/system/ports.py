@@ -4,6 +4,7 @@ import errno
 import pwd
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ import psutil
 
 from orchestrator.errors import OrchestratorError, PortOwner
 from orchestrator.spec.quantities import format_duration
-from orchestrator.system.listeners import Listener, find_owner, listening, socket_inodes
+from orchestrator.system.sock_diag import (
+    ANY_STATE,
+    Listener,
+    dump,
+    find_owner,
+    listening,
+    socket_inodes,
+)
 
 _BOTH_FAMILIES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _DRAWN_FROM = (10_000, 65_000)
@@ -33,15 +41,15 @@ def holder(port: int, ours: Callable[[], set[int]]) -> PortHeld | None:
 
     ``ours`` are the pids of our own services, which may go on holding it.
     """
-    found = [one for one in listening() if one.port == port and (one.takes_ipv4 or one.takes_ipv6)]
+    found = [one for one in _listening(port) if one.takes_ipv4 or one.takes_ipv6]
     if found:
         own = socket_inodes(ours())
         foreign = [one for one in found if one.inode not in own]
         return _held(foreign[0]) if foreign else None
     for family, address in _BOTH_FAMILIES:
         if not _can_bind(family, address, port):
-            # Bound but not listening: no list of the kernel's names it.
-            return PortHeld(port, address, PortOwner())
+            bound = _bound(family, port)
+            return PortHeld(port, address, PortOwner()) if bound is None else _held(bound)
     return None
 
 
@@ -65,7 +73,8 @@ def describe(held: PortHeld) -> str:
     """Return the owner in words: `pid 812 (python3) of root, for 3m`."""
     owner = held.owner
     if owner.pid is None:
-        return "its owner is not visible to this user"
+        whose = f"a process of {owner.user}, which" if owner.user else "a process which"
+        return f"{whose} is not visible to this user"
     text = f"pid {owner.pid}"
     text += f" ({owner.program})" if owner.program else ""
     text += f" of {owner.user}" if owner.user else ""
@@ -80,10 +89,29 @@ def message(service: str, held: PortHeld) -> str:
         f"  held by {describe(held)}",
         "  nothing was started, and nothing of theirs was touched",
     ]
-    if held.owner.pid is not None:
-        lines.append(f"  to free it: end that program (kill {held.owner.pid}), or ")
-        lines[-1] += f"give {service!r} another `port` in services.yaml, or `port: auto`"
+    another = f"give {service!r} another `port` in services.yaml, or `port: auto`"
+    if held.owner.pid is None:
+        lines.append(f"  {another}")
+    else:
+        lines.append(f"  to free it: end that program (kill {held.owner.pid}), or {another}")
     return "\n".join(lines)
+
+
+def _listening(port: int) -> list[Listener]:
+    try:
+        return [one for one in listening() if one.port == port]
+    except OSError:
+        return []  # then to bind it is all that can be tried
+
+
+def _bound(family: int, port: int) -> Listener | None:
+    """Return a socket that holds the port without listening; None where no list names it."""
+    try:
+        found = [one for one in dump(family, ANY_STATE) if one.port == port]
+        # What is left of a closed connection belongs to nobody and hinders nobody.
+        return next((one for one in found if one.inode), None)
+    except (OSError, struct.error):
+        return None
 
 
 def _held(listener: Listener) -> PortHeld:
