@@ -43,9 +43,14 @@ def schema() -> None:
 @command.command(name="publish")
 @click.pass_context
 def publish(context: click.Context) -> None:
-    """Write config.json again, with all that is ready."""
+    """Write config.json again, with all that is ready.
+
+    Exit code 1: it could not be written, or is no JSON; it is left as it was.
+    """
     answer = locate(context).client.post("/v1/publish", {}, 30.0)
     for warning in answer["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    names = ", ".join(answer["published"]) or "nothing is ready to be published"
-    click.echo(f"published: {names}" if answer["published"] else names)
+    if not answer["stands"]:
+        context.exit(1)
+    names = ", ".join(answer["published"])
+    click.echo(f"published: {names}" if names else "nothing is ready to be published")

@@ -85,9 +85,8 @@ def application(stack: Stack) -> Starlette:
 
     async def publish(request: Request) -> Response:  # noqa: ARG001
         result = await stack.publication.publish()
-        return JSONResponse(
-            {"published": stack.publication.names, "warnings": list(result.warnings)}
-        )
+        answer = {"published": stack.publication.names, "warnings": result.warnings}
+        return JSONResponse({**answer, "stands": result.stands})
 
     def changing(work: Callable[[_Asked], Awaitable[None]]) -> Callable[..., Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:

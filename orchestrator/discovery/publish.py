@@ -23,10 +23,14 @@ _SETTLE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of it. ``changed`` is whether the file was written; warnings are for people."""
+    """What came of it. ``changed`` is whether the file was written; warnings are for people.
+
+    ``stands``: whether all entries stand in the file now.
+    """
 
     changed: bool
     warnings: tuple[str, ...] = ()
+    stands: bool = True
 
 
 def publish(path: Path, entries: Sequence[Entry], wait_s: float = 5.0) -> Published:
@@ -55,7 +59,7 @@ def publish(path: Path, entries: Sequence[Entry], wait_s: float = 5.0) -> Publis
 
 def _left_alone(entries: Sequence[Entry], problem: str) -> Published:
     help_text = f"it is left as it is; mend that, or put this into it by hand: {by_hand(entries)}"
-    return Published(changed=False, warnings=(f"{problem}; {help_text}",))
+    return Published(changed=False, warnings=(f"{problem}; {help_text}",), stands=False)
 
 
 def _problem(path: Path, target: Path, error: Exception) -> str:

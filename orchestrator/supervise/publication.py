@@ -21,7 +21,10 @@ _LOOK_S = 5.0
 
 
 class Publication:
-    """Keeps config.json true. One write at a time; nothing that goes wrong here stops a service."""
+    """Keeps config.json true. One write at a time; nothing that goes wrong here stops a service.
+
+    ``names`` are those whose entries stood in the file when it was last looked at.
+    """
 
     def __init__(self, supervisor: Supervisor, shepherd: Shepherd) -> None:
         self._supervisor = supervisor
@@ -30,6 +33,7 @@ class Publication:
         self._lock = anyio.Lock()
         self._news = anyio.Event()
         self.warnings: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -64,17 +68,13 @@ class Publication:
             # Not cancelled half-way: the file is replaced whole, but its temporary would be left.
             result = await anyio.to_thread.run_sync(publish, self.path, entries)
         self._warn(result.warnings)
+        self.names = tuple(entry.name for entry in entries) if result.stands else ()
         if result.changed:
             for entry in entries:
                 self._supervisor.bus.publish(
                     {"type": "published", "name": entry.name, "path": str(self.path)}
                 )
         return result
-
-    @property
-    def names(self) -> list[str]:
-        """The names under which something is published."""
-        return [entry.name for entry in self._entries.values()]
 
     async def _is_gone(self) -> bool:
         entries = tuple(self._entries.values())
