@@ -32,6 +32,7 @@ from orchestrator.supervise.unit import Unit
 from orchestrator.system import ports
 from orchestrator.system.identity import become_subreaper, boot_id
 from orchestrator.system.listeners import Listeners
+from orchestrator.system.secrets import warnings as secret_warnings
 from orchestrator.system.spawner import Spawner
 from orchestrator.system.tree import children, reap_orphans
 from orchestrator.system.usage import Usage, UsageMeter
@@ -49,6 +50,7 @@ class Stack:
         publication: Publication,
         redact: Callable[[str], str],
         file_signature: object,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.supervisor = supervisor
         self.operations = Operations(supervisor, shepherd)
@@ -57,6 +59,7 @@ class Stack:
         self._redact = redact
         self._meter = UsageMeter()
         self._file_signature = file_signature
+        self._warnings = tuple(warnings)
 
     def snapshot(self) -> Message:
         """Return the stack and all its services as `ps --format json` does, and a little more."""
@@ -70,7 +73,7 @@ class Stack:
             "file_changed": signature(supervisor.project.file) != self._file_signature,
             "config_path": supervisor.project.config.path,
             "published": self.publication.names,
-            "warnings": list(self.publication.warnings),
+            "warnings": [*self._warnings, *self.publication.warnings],
             "services": [
                 self.item(unit, self._meter.usage(self._shepherd.tree(unit)))
                 for unit in supervisor.units.values()
@@ -149,7 +152,14 @@ async def running(
         shepherd = Shepherd(supervisor, spawner, around, tasks)
         publication = Publication(supervisor, shepherd)
         redactor = Redactor(tuple(around.secrets.values()))
-        stack = Stack(supervisor, shepherd, publication, redactor.text, signature(project.file))
+        stack = Stack(
+            supervisor,
+            shepherd,
+            publication,
+            redactor.text,
+            signature(project.file),
+            secret_warnings(around.secrets),
+        )
         listeners = Listeners(clock, sock_diag=around.tiers.get("sock_diag", True))
 
         def show(unit: Unit, text: str) -> None:

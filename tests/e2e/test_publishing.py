@@ -95,6 +95,10 @@ def test_a_file_that_cannot_be_parsed_is_left_alone_and_the_services_run_on(
     wait_until(lambda: one.snapshot()["warnings"])
     assert path.read_bytes() == content
     assert "config.json" in one.run("ps").err
+    refused = one.run("config", "publish")
+    assert (refused.code, refused.out) == (1, "")
+    assert "left as it is" in refused.err
+    assert one.snapshot()["published"] == []
     assert one.service("tools")["health"] == "healthy"
     path.write_text("{}")
     assert one.run("config", "publish").code == 0
@@ -158,3 +162,11 @@ def test_no_secret_stands_in_a_command_line_or_a_file_that_others_can_read(make:
             if stat.S_ISREG(found.st_mode):
                 with open(path, "rb") as file:
                     assert key not in file.read() or found.st_mode & 0o077 == 0, path
+
+
+def test_a_secret_that_is_easily_guessed_is_warned_of(make: Make) -> None:
+    one = make({"tools": server()}, secrets={"key": {"env": "TOOLS_KEY"}})
+    told = one.run("up", "-d", "--wait", TOOLS_KEY="hunter2").err
+    assert "the secret 'key' is shorter than 8 characters" in told
+    assert "hunter2" not in told
+    assert "the secret 'key'" in one.run("ps").err
