@@ -21,6 +21,7 @@ from orchestrator.control.wire import from_wire, to_wire
 from orchestrator.errors import OrchestratorError
 from orchestrator.spec.model import Project
 from orchestrator.supervise.places import Places
+from orchestrator.system.files import write_private
 
 if TYPE_CHECKING:
     from orchestrator.supervise.supervisor import Supervisor
@@ -318,17 +319,9 @@ def _keep_for_others(
             for name, service in project.services.items()
         },
     }
-    _write_private(places.plan_path, json.dumps(plan, indent=1).encode())
-    _write_private(places.redact_path, json.dumps(sorted(set(secrets.values()))).encode())
+    write_private(places.plan_path, json.dumps(plan, indent=1).encode())
+    write_private(places.redact_path, json.dumps(sorted(set(secrets.values()))).encode())
     (stack.state_dir / "locks").mkdir(mode=0o700, exist_ok=True)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    temp = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-    temp.replace(path)
 
 
 def switched_off(environ: Mapping[str, str]) -> dict[str, bool]:

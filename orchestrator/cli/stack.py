@@ -1,10 +1,9 @@
 """Which stack a command is about, and where it keeps its files."""
 
-import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,14 +72,16 @@ class Stack:
         Raises:
             OrchestratorError: a folder belongs to somebody else, or can't be made.
         """
+        from orchestrator.system.files import alone, write_private
+
         for folder in (self.state_dir, self.state_dir / "locks"):
             _make_private(folder)
-        with _alone(self.state_dir / "runtime.lock"):
+        with alone(self.state_dir / "runtime.lock"):
             used = noted_runtime(self.state_dir)
             runtime_dir = used if used is not None and used.is_dir() else self.runtime_dir
             _make_private(runtime_dir)
             if runtime_dir != used:
-                _note_runtime(self.state_dir, runtime_dir)
+                write_private(self.state_dir / "runtime", str(runtime_dir).encode())
         return replace(self, runtime_dir=runtime_dir)
 
 
@@ -183,26 +184,6 @@ def _runtime_dir(state_dir: Path, environ: Mapping[str, str]) -> Path:
     if base and Path(base).is_dir():
         return Path(base) / "orchestrator" / state_dir.name
     return state_dir / "run"
-
-
-def _note_runtime(state_dir: Path, runtime_dir: Path) -> None:
-    """Write it whole: others read it at any time."""
-    temp = state_dir / f"runtime.{os.getpid()}.new"
-    temp.write_text(str(runtime_dir), encoding="utf-8")
-    temp.replace(state_dir / "runtime")
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Be the only one inside the block; the others come after it."""
-    import fcntl
-
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _started_stacks(home: Path) -> dict[Path, Path]:

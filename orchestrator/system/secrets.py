@@ -1,15 +1,13 @@
 """The values of a stack's secrets: from the environment, from files, or made once and kept."""
 
-import fcntl
 import json
-import os
 import secrets as randomness
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.spec.model import Project, Secret
+from orchestrator.system.files import alone, write_private
 
 _RANDOM_BYTES = 32
 _SHORTEST = 8
@@ -115,28 +113,17 @@ def _made(names: Collection[str], state_dir: Path) -> dict[str, str]:
     path = state_dir / _FILE
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(state_dir / "secrets.lock"):
+        with alone(state_dir / "secrets.lock"):
             kept = _kept(path)
             wanted = [name for name in names if name not in kept]
             if wanted:
                 kept |= {name: randomness.token_urlsafe(_RANDOM_BYTES) for name in wanted}
-                _write(path, kept)
+                write_private(path, json.dumps(kept, indent=1).encode(), durable=True)
     except OSError as error:
         raise OrchestratorError(
             f"cannot keep the generated secrets in {path}: {_reason(error)}"
         ) from error
     return {name: kept[name] for name in names}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file; whoever else makes secrets waits for the moment that it takes."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _kept(path: Path) -> dict[str, str]:
@@ -156,27 +143,6 @@ def _kept(path: Path) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
         raise OrchestratorError(f"cannot read the generated secrets in {path}: {how}")
     return value
-
-
-def _write(path: Path, values: Mapping[str, str]) -> None:
-    """Replace the file whole and for good: a crash of the machine leaves the old or the new one."""
-    temp = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    temp.unlink(missing_ok=True)  # of one who was killed here; the lock is ours
-    try:
-        with os.fdopen(os.open(temp, flags, 0o600), "w", encoding="utf-8") as file:
-            json.dump(dict(values), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(path)
-    except OSError:
-        temp.unlink(missing_ok=True)
-        raise
-    folder_fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
 
 
 def _reason(error: OSError) -> str:
