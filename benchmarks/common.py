@@ -199,15 +199,26 @@ def children(pid: int) -> list[int]:
 
 
 def gone(pids: Iterable[int], within_s: float) -> float:
-    """Wait until none of the processes is alive; return how long that took."""
+    """Wait until none of the processes is alive; return how long that took.
+
+    A zombie is dead: when PID 1 reaps the supervisor is not ours.
+    """
     began = time.monotonic()
     left = set(pids)
     while left:
-        left = {pid for pid in left if Path(f"/proc/{pid}").exists()}
+        left = {pid for pid in left if _is_alive(pid)}
         if time.monotonic() - began > within_s:
             raise TimeoutError(f"{len(left)} processes are still alive after {within_s:g} s")
         time.sleep(0.002)
     return time.monotonic() - began
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2][0] not in "ZX"
 
 
 def timed(command: Sequence[str], **keys: Any) -> float:
