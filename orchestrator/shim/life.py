@@ -230,17 +230,7 @@ class Life:
         self._watch_leader(run)
         self.run = run
         self._index.note(run.log_offset, index.START)
-        self._emit(
-            {
-                "event": "spawned",
-                "run": run.run,
-                "pid": pid,
-                "starttime": starttime,
-                "log_offset": run.log_offset,
-                "wall": run.started_wall,
-                "mono": run.started_mono,
-            }
-        )
+        self._emit(run.spawned())
         endings.make_likelier_victim(pid)
 
     def _tree(self, pid: int, starttime: int) -> OwnTree | FoundTree:
@@ -277,7 +267,7 @@ class Life:
             if dead.si_pid == run.pid and run.end is None:
                 failpoints.reach("exit.before_reap")
                 run.end = End.of_waitid(dead)
-                self._lock.write(self._ended(run))
+                self._lock.write(run.ended())
             endings.reap(dead.si_pid)
 
     def _reap_found(self, run: Run) -> bool:
@@ -285,15 +275,10 @@ class Life:
         endings.reap_strangers()
         if run.end is None and not identity.is_alive(run.pid, run.starttime):
             run.end = endings.end_of_stranger(run)
-            self._lock.write(self._ended(run))
+            self._lock.write(run.ended())
         elif run.end is None and run.pidfd is None:
             self.look_at = time.monotonic() + FOUND_AGAIN_S
         return False
-
-    def _ended(self, run: Run) -> Json:
-        known = {"boot_id": identity.boot_id(), "run": run.run, "pid": run.pid}
-        end = run.end or End.unknown()
-        return known | {"starttime": run.starttime, "by_us": run.by_us} | end.fields()
 
     def _look_for_tracer(self, run: Run) -> None:
         """Say who keeps a dead leader from being reaped, and look again."""
@@ -318,22 +303,10 @@ class Life:
     def _finish(self, run: Run) -> None:
         """Report the end of a run, then write it down: the report must not wait for a disk."""
         self._drain_rest()
-        end = run.end or End.unknown()
-        event = {
-            "event": "exit",
-            "run": run.run,
-            "pid": run.pid,
-            **end.fields(),
-            "wall": time.time(),
-            "mono": time.monotonic(),
-            "log_offset": self._pump.offset,
-            "leftovers": run.leftovers,
-            "by_us": run.by_us,
-        }
         if run.pidfd is not None:
             os.close(run.pidfd)
         self.run = None
-        self.report_end(event)
+        self.report_end(run.exited(self._pump.offset))
 
     def report_end(self, event: Json) -> None:
         """Tell the clients of an end, and record it in the index and the folder."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+
+from orchestrator.shim import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,3 +84,36 @@ class Run:
             "stopping": self.stopping,
             "adopted": self.adopted,
         }
+
+    def spawned(self) -> dict[str, Any]:
+        """Return the event that tells of the run's begin."""
+        return {
+            "event": "spawned",
+            "run": self.run,
+            "pid": self.pid,
+            "starttime": self.starttime,
+            "log_offset": self.log_offset,
+            "wall": self.started_wall,
+            "mono": self.started_mono,
+        }
+
+    def exited(self, log_offset: int) -> dict[str, Any]:
+        """Return the event that tells, now, of the run's end; its output ends at ``log_offset``."""
+        end = self.end or End.unknown()
+        return {
+            "event": "exit",
+            "run": self.run,
+            "pid": self.pid,
+            **end.fields(),
+            "wall": time.time(),
+            "mono": time.monotonic(),
+            "log_offset": log_offset,
+            "leftovers": self.leftovers,
+            "by_us": self.by_us,
+        }
+
+    def ended(self) -> dict[str, Any]:
+        """Return what is kept of a leader's end from the moment before it is reaped."""
+        known = {"boot_id": identity.boot_id(), "run": self.run, "pid": self.pid}
+        end = self.end or End.unknown()
+        return known | {"starttime": self.starttime, "by_us": self.by_us} | end.fields()
