@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "Tell by exit code whether all is well.",
     "logs": "Show what the services wrote.",
     "wait": "Wait until services are healthy, started, completed or stopped.",
+    "scheduler": "Run, test and use a scheduler.",
     "config": "Check and print services.yaml.",
     "doctor": "Check this machine.",
     "ls": "List this user's stacks.",

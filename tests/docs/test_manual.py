@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from orchestrator.cli.main import COMMANDS, cli
+from orchestrator.cli.scheduler import COMMANDS as SCHEDULER_COMMANDS
 from orchestrator.control.wire import kinds
 from orchestrator.spec.model import Project
 from orchestrator.spec.words import keys_at
@@ -30,11 +31,22 @@ def command(name: str) -> click.Command:
     return found
 
 
+def parameters(name: str) -> list[click.Parameter]:
+    """Return the parameters of a command, and of those beneath it."""
+    top = command(name)
+    found = list(top.params)
+    if isinstance(top, click.Group):
+        context = click.Context(top)
+        beneath = [top.get_command(context, one) for one in top.list_commands(context)]
+        found += [one for below in beneath if below is not None for one in below.params]
+    return found
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_flag_of_a_command_stands_in_the_manual(name: str) -> None:
     text = section(name)
     assert text, f"docs/commands.md has no part {name!r}"
-    for parameter in command(name).params:
+    for parameter in parameters(name):
         if isinstance(parameter, click.Option):
             for flag in parameter.opts:
                 assert f"`{flag}`" in text, (name, flag)
@@ -42,12 +54,17 @@ def test_each_flag_of_a_command_stands_in_the_manual(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_flag_of_the_manual_is_one_of_the_command(name: str) -> None:
-    known = {flag for one in command(name).params for flag in one.opts}
+    known = {flag for one in parameters(name) for flag in one.opts}
     known |= {"--wait-timeout"} if name == "up" else set()
     rows = [line for line in section(name).splitlines() if line.startswith("| `-")]
     for row in rows:
         for flag in re.findall(r"`(--?[a-z-]+)`", row.split("|")[1]):
             assert flag in known, (name, flag)
+
+
+@pytest.mark.parametrize("name", SCHEDULER_COMMANDS)
+def test_each_command_for_schedulers_stands_in_the_manual(name: str) -> None:
+    assert re.search(rf"^\| `scheduler {name}\b", section("scheduler"), re.MULTILINE)
 
 
 def test_each_command_of_the_manual_is_there() -> None:
