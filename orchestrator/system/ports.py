@@ -15,6 +15,7 @@ from orchestrator.errors import OrchestratorError, PortOwner
 from orchestrator.spec.quantities import format_duration
 from orchestrator.system.sock_diag import (
     ANY_STATE,
+    FAMILIES,
     Listener,
     dump,
     find_owner,
@@ -49,20 +50,25 @@ def holder(port: int, ours: Callable[[], set[int]]) -> PortHeld | None:
     for family, address in _BOTH_FAMILIES:
         if not _can_bind(family, address, port):
             bound = _bound(family, port)
-            return PortHeld(port, address, PortOwner()) if bound is None else _held(bound)
+            if bound is None:
+                return PortHeld(port, address, PortOwner())
+            if bound.inode not in socket_inodes(ours()):
+                return _held(bound)
     return None
 
 
 def free_port(taken: set[int], rng: random.Random) -> int:
     """Return a port that is free on both loopback families, and that the system hands to nobody.
 
+    Where it hands out (nearly) all of them, one that is free now has to do.
+
     Raises:
         OrchestratorError: none was found.
     """
     low, high = _ephemeral_range()
-    for _ in range(_TRIES):
+    for attempt in range(2 * _TRIES):
         port = rng.randrange(*_DRAWN_FROM)
-        if port in taken or low <= port <= high:
+        if port in taken or (attempt < _TRIES and low <= port <= high):
             continue
         if holder(port, set) is None:
             return port
@@ -107,7 +113,9 @@ def _listening(port: int) -> list[Listener]:
 def _bound(family: int, port: int) -> Listener | None:
     """Return a socket that holds the port without listening; None where no list names it."""
     try:
-        found = [one for one in dump(family, ANY_STATE) if one.port == port]
+        # A wildcard of both families is listed under IPv6 alone.
+        families = sorted(FAMILIES, key=lambda one: one != family)
+        found = (one for each in families for one in dump(each, ANY_STATE) if one.port == port)
         # What is left of a closed connection belongs to nobody and hinders nobody.
         return next((one for one in found if one.inode), None)
     except (OSError, struct.error):

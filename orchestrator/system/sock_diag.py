@@ -22,6 +22,7 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12sIIIII")
 _ATTRIBUTE = struct.Struct("=HH")
+_CODE = struct.Struct("=i")
 _LISTEN = "0A"
 _FILES: dict[int, str] = {socket.AF_INET: "tcp", socket.AF_INET6: "tcp6"}
 _LONGEST_S = 1.0
@@ -103,13 +104,22 @@ def _read_messages(data: bytes, family: int, found: list[Listener]) -> bool:
     position = 0
     while position + _HEADER.size <= len(data):
         size, kind, _, _, _ = _HEADER.unpack_from(data, position)
+        content = data[position + _HEADER.size : position + size]
         if kind == _NLMSG_DONE:
+            _refuse_failure(content)
             return True
         if kind == _NLMSG_ERROR or size < _HEADER.size:
             raise OSError("the kernel refuses a dump of sockets")
-        found.append(_told(data[position + _HEADER.size : position + size], family))
+        found.append(_told(content, family))
         position += (size + 3) & ~3
     return False
+
+
+def _refuse_failure(last: bytes) -> None:
+    """Raise the error that ended a dump: a kernel without tcp_diag says so only in its end."""
+    code = _CODE.unpack_from(last)[0] if len(last) >= _CODE.size else 0
+    if code < 0:
+        raise OSError(-code, os.strerror(-code))
 
 
 def _told(message: bytes, family: int) -> Listener:
