@@ -127,10 +127,13 @@ async def fetch(
             return await _exchange(stream, request, url, limit_bytes, is_enough)
         except h11.RemoteProtocolError as error:
             raise Unanswered(f"the answer is no HTTP: {str(error).lower()}") from error
-        except h11.LocalProtocolError as error:
+        except (h11.LocalProtocolError, UnicodeError) as error:
             # What it says may hold a header's value, and that may be a secret.
             problem = f"{request.url!r} cannot be asked: HTTP forbids its path or a header"
             raise Unanswered(problem) from error
+        except ssl.SSLError as error:
+            # Who wants a certificate of us says so after the handshake.
+            raise Unanswered(f"TLS failed: {_tls_reason(error)}") from error
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
             raise Unanswered(_CLOSED) from error
 
@@ -272,6 +275,10 @@ def _refusal(error: Exception) -> str:
         error = error.__cause__
     reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None)
     return f"cannot connect: {reason or error}"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
 
 
 async def connect(host: str, port: int) -> tuple[bool, str]:

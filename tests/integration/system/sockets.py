@@ -2,11 +2,15 @@
 
 import array
 import contextlib
+import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import pytest
 
 _PROGRAM = """
 import os, socket, sys
@@ -34,6 +38,13 @@ else:
     kept = [held(word) for word in sys.argv[2:]]
     print(kept[0].getsockname()[1], os.getpid(), flush=True)
     sys.stdin.read()
+"""
+
+# SIOCSIFFLAGS of `lo` with IFF_UP. Source: netdevice(7).
+_LOOPBACK_UP = """
+import fcntl, pathlib, socket, struct
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 1))
 """
 
 
@@ -91,3 +102,22 @@ def listening(
         (address, port), family=family, reuse_port=share, dualstack_ipv6=dual
     ) as server:
         yield int(server.getsockname()[1])
+
+
+def in_own_network(program: str) -> str:
+    """Return what a program prints in a network namespace of its own, where it may do all."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("no unshare")
+    done = subprocess.run(
+        [unshare, "-rn", sys.executable, "-c", _LOOPBACK_UP + program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=30,
+    )
+    if "unshare" in done.stderr or "PermissionError" in done.stderr:
+        pytest.skip("no network namespace to be had")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
