@@ -280,7 +280,7 @@ def test_a_connection_to_itself_is_nobodys() -> None:
 import anyio
 from orchestrator.system.probes import connect
 pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
-print({anyio.run(connect, "127.0.0.1", 40001) for _ in range(20)})
+print({anyio.run(connect, "127.0.0.1", 40000) for _ in range(20)})
 """)
     assert said == "{(False, 'connection refused')}"
 
