@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
@@ -86,6 +87,10 @@ class Asked:
     def keep_secret(self, *values: str) -> None:
         """Have these values hidden in all that is printed from now on."""
         self._secrets |= set(values)
+        # What `-v` shows of others' logs has URLs, and so a password in one.
+        for handler in (*logging.getLogger().handlers, logging.lastResort):
+            if handler is not None:
+                handler.addFilter(self._without_secrets)
 
     def run(
         self, ask: "Callable[[SchedulerClient], Awaitable[T]]", *, is_change: bool = False
@@ -95,8 +100,7 @@ class Asked:
         Raises:
             SchedulerError: as ``ask``; a change that may have been made all the same says so.
         """
-        import anyio
-
+        from orchestrator.cli.scheduler_running import run_to_end
         from orchestrator.scheduler.client import SchedulerClient
 
         access = self.access()
@@ -106,7 +110,7 @@ class Asked:
                 return await ask(client)
 
         try:
-            return anyio.run(asked)
+            return run_to_end(asked)
         except errors.SchedulerError as error:
             if is_change and error.may_have_happened:
                 self._doubt = " (it may have been done all the same: `orchestrator scheduler list`)"
@@ -140,6 +144,10 @@ class Asked:
         if isinstance(value, Mapping):
             return {name: self.shown(one) for name, one in value.items()}
         return [self.shown(one) for one in value] if isinstance(value, list | tuple) else value
+
+    def _without_secrets(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.hidden(record.getMessage()), ()
+        return True
 
     def failure(self, error: errors.SchedulerError) -> OrchestratorError:
         """Return the error of the command line for one of the client's."""

@@ -17,9 +17,8 @@ def auth_command(asked: Asked, *, client_id: str | None, api_key: str | None) ->
 
     Exit code 1: it refuses them.
     """
-    import anyio
-
     from orchestrator.cli.scheduler_login import LOGIN, Login, log_in, wire_to
+    from orchestrator.cli.scheduler_running import run_to_end
     from orchestrator.scheduler.connections import Connections
 
     access = asked.access(client_id, api_key)
@@ -32,7 +31,7 @@ def auth_command(asked: Asked, *, client_id: str | None, api_key: str | None) ->
         finally:
             await connections.aclose()
 
-    login = anyio.run(ask)
+    login = run_to_end(ask)
     if login.token is None:
         said = harmless(asked.hidden(login.words))
         place = shown_url(wire_to(access, Connections()).url(LOGIN))

@@ -46,10 +46,10 @@ def check_command(asked: Asked, *, timeout_s: float) -> int:
     Connects, logs in, lists the tools, schedules a text to a callback of its own on loopback,
     waits until it is there, and cancels another. Exit code: 0, or as for the step that failed.
     """
-    import anyio
+    from orchestrator.cli.scheduler_running import run_to_end
 
     check = _Check(asked, timeout_s)
-    anyio.run(check.run)
+    run_to_end(check.run)
     if asked.as_json:
         steps = [asdict(step) for step in check.steps]
         asked.answer({"ok": check.exit_code == 0, "steps": steps}, ())
