@@ -229,11 +229,14 @@ def test_a_service_that_does_not_stop_in_its_grace_is_killed(ship: Ship) -> None
     assert not is_alive(pid)
 
 
-def test_a_service_without_its_database_fails_and_its_reason_is_in_the_log(ship: Ship) -> None:
+def test_a_service_without_its_database_fails_and_its_reason_is_told(ship: Ship) -> None:
     one = ship(settings={"Test__DatabaseDown": "true"}, restart={"limit": {"failures": 1}})
     ran = one.run("up", "-d", "--wait", within_s=60)
     assert ran.code == 18, ran
     found = one.ps()
+    reason = "InvalidOperationException: Unable to connect to any of the specified MySQL hosts. (is"
+    assert reason in found["scheduler"]["cause"]["text"]
+    assert reason in ran.out + ran.err
     assert (found["scheduler"]["state"], found["scheduler"]["signal"]) == ("failed", "ABRT")
     assert found["scheduler"]["run"] == 2
     assert found["api_server"]["state"] == "pending"
