@@ -246,6 +246,8 @@ class SchedulerClient:
     async def _greeted(self) -> Speaker:
         greeting = await greet(self._wire, self._url)
         if greeting.mode is None:
+            # Neither MCP nor a login: no scheduler at all.
+            self._wire.login.insist()
             return Dialect(self._wire)
         module = await anyio.to_thread.run_sync(import_module, "orchestrator.scheduler.standard")
         speaker: Speaker = module.Standard(self._wire, self._url, greeting.mode)

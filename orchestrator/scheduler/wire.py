@@ -114,7 +114,14 @@ class Wire:
         except TokenNotTaken:
             # It may have been restarted with another key, or its clock been set.
             self.login.forget(token)
-        return await attempt(await self.login.token(self))
+        token = await self.login.token(self)
+        try:
+            return await attempt(token)
+        except TokenNotTaken as error:
+            if self.login.missing is None:
+                raise
+            problem = f"{self._base} takes no API key for a token, and {self.login.missing}"
+            raise Unauthorized(problem) from error
 
     async def send(self, call: Call, token: str | None = None) -> httpx2.Response:
         """Send one request once; transport failures come as errors of this package."""
@@ -140,7 +147,11 @@ class Wire:
 
 
 class Login:
-    """The token of one client, fetched when needed and shared by all callers."""
+    """The token of one client, fetched when needed and shared by all callers.
+
+    A server that is no scheduler has nobody to ask for one: then it is shown the API key itself,
+    and ``missing`` says so.
+    """
 
     def __init__(self, access: Access, clock: Clock) -> None:
         self._access = access
@@ -148,6 +159,7 @@ class Login:
         self._lock = anyio.Lock()
         self._token: str | None = None
         self._good_until_s = 0.0
+        self.missing: ServerFailed | None = None
 
     async def token(self, wire: Wire) -> str:
         """Return a token that is good for a while.
@@ -168,11 +180,25 @@ class Login:
         if self._token == token:
             self._token = None
 
+    def insist(self) -> None:
+        """Have a login, or end here; the next caller looks for it again.
+
+        Raises:
+            ServerFailed: there was none.
+        """
+        if self.missing is not None:
+            self._token = None
+            raise self.missing
+
     async def _fetch(self, wire: Wire) -> tuple[str, float]:
         credentials = {"clientId": self._access.client_id, "apiKey": self._access.api_key}
         call = Call("POST", "/api/auth/token", json=credentials, is_repeatable=True)
         response = await wire.send(call)
         where = wire.url("/api/auth/token")
+        self.missing = None
+        if response.status_code == 404:
+            self.missing = server_failed(where, response, may_have_happened=False)
+            return self._access.api_key, 2 * EARLY_S
         if response.status_code in {400, 401, 403}:
             problem = f"{where} refuses the credentials of client {self._access.client_id!r}"
             raise Unauthorized(problem)
