@@ -267,13 +267,9 @@ async def _supervise(
     rng = random.Random()  # noqa: S311
     logger.info("supervisor %s of %s starts, %s", os.getpid(), project.name, project.file)
     async with running(project, places, around, SystemClock(), rng) as live:
-        adopted = any(unit.status.run for unit in live.supervisor.units.values())
-        names = services or [
-            name
-            for name, unit in live.supervisor.units.items()
-            if not unit.removed and (not adopted or not unit.status.run or unit.status.wanted)
-        ]
-        await live.operations.up(names, no_deps=no_deps)
+        names = services or _due(live.supervisor)
+        if names:
+            await live.operations.up(names, no_deps=no_deps)
         # The web server's imports take longer than all of the above: the services come first, and
         # a thread leaves the loop awake meanwhile.
         await anyio.to_thread.run_sync(importlib.import_module, "orchestrator.control.server")
@@ -289,6 +285,23 @@ async def _supervise(
             )
             tasks.cancel_scope.cancel()
     logger.info("supervisor %s of %s ended; nothing of it is left", os.getpid(), project.name)
+
+
+def _due(supervisor: "Supervisor") -> list[str]:
+    """Return what an `up` that names nothing has to start.
+
+    That is all, but for one that takes over: what runs needs nothing to be started for it, and
+    what was stopped by hand stays so.
+    """
+    units = [unit for unit in supervisor.units.values() if not unit.removed]
+    takes_over = any(unit.status.run for unit in supervisor.units.values())
+    if not takes_over or supervisor.was_ending:
+        return [unit.name for unit in units]
+    return [
+        unit.name
+        for unit in units
+        if not unit.status.alive and (unit.status.wanted or not unit.status.run)
+    ]
 
 
 async def _end_on_signal(supervisor: "Supervisor") -> None:

@@ -44,6 +44,8 @@ def command(context: click.Context, *, grace_s: float | None) -> None:
         except NotRunning:
             if not quiet:
                 click.echo("nothing is running", err=True)
+            if _is_left(stack):
+                _without_supervisor(stack, grace_s, deadline, quiet=True)
             return
         except BrokenOff:
             # It ended while it was asked: somebody else's `down`. What is left of it is seen next.
@@ -59,14 +61,27 @@ def command(context: click.Context, *, grace_s: float | None) -> None:
 
 
 def _by_supervisor(stack: Stack, grace_s: float | None, *, quiet: bool) -> bool:
-    """Have the supervisor stop everything; false when it ended before it had."""
+    """Have the supervisor stop everything; false when it ended before it had, or cleared up."""
     with stack.client.events() as events:
         watched = Watched(events)
         with _seen_out(watched.stack["pid"]) as gone:
             stack.client.post("/v1/down", {"grace_s": grace_s}, 10.0)
             follow_down(watched, quiet=quiet)
             gone(_LAST_S)
-        return watched.stopped
+    return watched.stopped and not _is_left(stack)
+
+
+def _is_left(stack: Stack) -> bool:
+    """Whether a supervisor left its files, which tell the next one that all was stopped by hand."""
+    if not (stack.runtime_dir / "control.sock").exists():
+        return False
+    try:
+        stack.client.stack()
+    except NotRunning:
+        return True
+    except ControlError:
+        return False
+    return False
 
 
 def _without_supervisor(

@@ -23,13 +23,15 @@ class Operations:
     async def up(self, names: Sequence[str], *, no_deps: bool = False) -> None:
         """Start what is stopped, exited or failed among the named ones; none named means all.
 
+        What is being stopped is started again as soon as it is down.
+
         Raises:
             UnknownService: a name is not of this stack; nothing is started.
             ProgramMissing: no alternative of a `run` is met; nothing is started.
             PortInUse: a port is held by somebody else; nothing is started.
         """
         wanted = self._with_needs(names or list(self._supervisor.units), no_deps=no_deps)
-        await self._begin([u for u in wanted if u.status.state in _IDLE], no_deps=no_deps)
+        await self._begin([unit for unit in wanted if _is_idle(unit)], no_deps=no_deps)
 
     async def start(self, names: Sequence[str], *, no_deps: bool = False) -> None:
         """Start the named services and what they need; return when each is spawned or waits.
@@ -43,7 +45,7 @@ class Operations:
         """
         named = {self._supervisor.unit(name).name for name in names}
         wanted = self._with_needs(names, no_deps=no_deps)
-        due = [unit for unit in wanted if unit.name in named or unit.status.state in _IDLE]
+        due = [unit for unit in wanted if unit.name in named or _is_idle(unit)]
         await self._begin(due, no_deps=no_deps)
         await self._until(named, self._has_begun)
 
@@ -122,3 +124,9 @@ class Operations:
             status.state is State.STOPPING
             or (status.state is State.STARTING and status.pid is None)
         )
+
+
+def _is_idle(unit: Unit) -> bool:
+    """Whether nobody would start it."""
+    status = unit.status
+    return status.state in _IDLE or (status.state is State.STOPPING and not status.wanted)

@@ -1,6 +1,5 @@
 """A whole stack put together: the loop, its hands, and what is shown of it."""
 
-import contextlib
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from orchestrator.supervise.operations import Operations
 from orchestrator.supervise.places import Places
 from orchestrator.supervise.publication import Publication
 from orchestrator.supervise.readiness import Readiness
-from orchestrator.supervise.shepherd import Shepherd, Surroundings
+from orchestrator.supervise.shepherd import Shepherd, Surroundings, interrupted
 from orchestrator.supervise.supervisor import Hands, Supervisor
 from orchestrator.supervise.unit import Unit
 from orchestrator.system import ports
@@ -34,7 +33,6 @@ from orchestrator.system.identity import become_subreaper, boot_id
 from orchestrator.system.listeners import Listeners
 from orchestrator.system.secrets import warnings as secret_warnings
 from orchestrator.system.spawner import Spawner
-from orchestrator.system.tree import children, reap_orphans
 from orchestrator.system.usage import Usage, UsageMeter
 
 logger = logging.getLogger(__name__)
@@ -168,7 +166,7 @@ async def running(
 
         readiness = Readiness(supervisor, shepherd, spawner, listeners, rng, tasks, show)
         await _take_over(supervisor, shepherd)
-        tasks.start_soon(_reap_orphans, shepherd, spawner)
+        tasks.start_soon(_reap_orphans, shepherd)
         tasks.start_soon(publication.serve)
         hands = _hands(shepherd, readiness, publication, stack)
 
@@ -226,12 +224,12 @@ async def _take_over_one(supervisor: Supervisor, shepherd: Shepherd, unit: Unit)
         logger.exception("cannot take over %s", unit.name)
         found = False
     if not found and not unit.status.state.at_rest:
-        if unit.status.alive:
+        supervisor.tell(unit.name, news.Resumed(None))
+        if unit.status.alive and unit.status.pid is None:
+            supervisor.tell(unit.name, interrupted(unit.status.run))
+        elif unit.status.alive:
             text = "it was lost together with its shim"
-            supervisor.tell(unit.name, news.Resumed(None))
             supervisor.tell(unit.name, news.Exited(unit.status.run, text=text))
-        else:
-            supervisor.tell(unit.name, news.Resumed(None))
 
 
 def _add_removed(supervisor: Supervisor, places: Places) -> None:
@@ -280,21 +278,11 @@ def _draw_ports(supervisor: Supervisor, rng: random.Random) -> None:
             taken.add(unit.port)
 
 
-async def _reap_orphans(shepherd: Shepherd, spawner: Spawner) -> None:
+async def _reap_orphans(shepherd: Shepherd) -> None:
     """Reap what falls to us as a subreaper, and keep how it ended for the shims to come."""
     with anyio.open_signal_receiver(signal.SIGCHLD) as signals:
         async for _ in signals:
-            shepherd.note_ended(reap_orphans({spawner.pid, *_of_our_session()}))
-
-
-def _of_our_session() -> list[int]:
-    """Return the children that we started ourselves for a moment, and that somebody waits for."""
-    own_session, found = os.getsid(0), []
-    for pid in children(os.getpid()):
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(pid) == own_session:
-                found.append(pid)
-    return found
+            shepherd.reap()
 
 
 def _clear(places: Places, names: Mapping[str, object] | Sequence[str]) -> None:

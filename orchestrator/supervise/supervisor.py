@@ -58,6 +58,7 @@ class Supervisor:
             name: Unit(service) for name, service in project.services.items()
         }
         self.ending = False
+        self.was_ending = False
         self._journal = journal
         self._rng = rng
         self._send, self._receive = anyio.create_memory_object_stream[
@@ -147,7 +148,11 @@ class Supervisor:
                     return
 
     def restore(self, name: str, kept: Kept) -> None:
-        """Take over what an earlier supervisor knew. Only before ``serve`` handles events."""
+        """Take over what an earlier supervisor knew. Only before ``serve`` handles events.
+
+        One that was killed while it ended the stack had stopped things that nobody wants stopped.
+        """
+        self.was_ending |= bool(kept.extra.get("ending"))
         unit = self.unit(name)
         unit.status = kept.status
         unit.ignores_dependencies = kept.ignores_dependencies
@@ -267,7 +272,8 @@ class Supervisor:
     # The journal.
 
     def _kept(self, unit: Unit) -> Kept:
-        return Kept(unit.status, unit.port, unit.ignores_dependencies)
+        extra = {"ending": True} if self.ending else {}
+        return Kept(unit.status, unit.port, unit.ignores_dependencies, extra=extra)
 
     def _keep(self, unit: Unit) -> None:
         if self._journal.append(unit.name, self._kept(unit)):

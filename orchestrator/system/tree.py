@@ -1,5 +1,6 @@
 """Which processes stand below another, and the reaping of those that fell to us."""
 
+import contextlib
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.shim.identity import boot_id, read_stat
 from orchestrator.shim.tree import children, descendants
 
-__all__ = ["Orphan", "children", "descendants", "reap_orphans"]
+__all__ = ["Orphan", "children", "children_of_our_session", "descendants", "reap_orphans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +46,14 @@ def reap_orphans(ours: AbstractSet[int]) -> list[Orphan]:
             continue
         if reaped:
             found.append(Orphan(pid, stat.starttime, status))
+    return found
+
+
+def children_of_our_session() -> set[int]:
+    """Return the children that we started ourselves for a moment, and that somebody waits for."""
+    own_session, found = os.getsid(0), set()
+    for pid in children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == own_session:
+                found.add(pid)
     return found
