@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from orchestrator.system import ports
 from orchestrator.system.requirements import choose
 from orchestrator.system.shims import Shim, ShimUnreachable, connect_shim
 from orchestrator.system.spawner import ShimRequest, Spawner
-from orchestrator.system.tree import Orphan, descendants
+from orchestrator.system.tree import Orphan, children_of_our_session, descendants, reap_orphans
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ _ACKNOWLEDGE_S = 1.0
 _SHIM_RETRY_S = 1.0
 _QUIT_S = 3.0
 _KEPT_ENDS = 200
+_DEAD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +138,9 @@ class Shepherd:
         """Return the pids of all live processes of the stack's services."""
         return {pid for unit in self._supervisor.units.values() for pid in self.tree(unit)}
 
-    def note_ended(self, orphans: Iterable[Orphan]) -> None:
-        """Keep how processes ended that fell to us, for shims that replace dead ones."""
-        self._ended.extend(orphans)
+    def reap(self) -> None:
+        """Reap what fell to us, and keep how it ended for shims that replace dead ones."""
+        self._ended.extend(reap_orphans({self._spawner.pid, *children_of_our_session()}))
 
     # Taking over.
 
@@ -175,10 +176,7 @@ class Shepherd:
         if recorded.get("run") == status.run:
             self._exited(unit, recorded)
         elif status.pid is None:
-            self._tell(
-                unit,
-                news.Exited(status.run, text="its start was interrupted with the supervisor"),
-            )
+            self._tell(unit, interrupted(status.run))
         # Otherwise the shim learns how it ended, and says so next.
 
     async def _reach_shim(self, unit: Unit) -> Shim | None:
@@ -215,9 +213,12 @@ class Shepherd:
         unit.raising_shim = False
         self._greet(unit, shim)
         run = shim.hello.get("run")
-        if run is not None and run["run"] == unit.status.run and unit.status.pid is None:
-            self._note_live(unit, run)
-            self._tell(unit, news.Spawned(run["run"], run["pid"]))
+        if run is not None and run["run"] == unit.status.run:
+            # The shim before had carried the order out: given again, it would be a second one.
+            unit.wanted_op = None
+            if unit.status.pid is None:
+                self._note_live(unit, run)
+                self._tell(unit, news.Spawned(run["run"], run["pid"]))
         self._send_wanted(unit, shim)
 
     async def _shim_refused(self, unit: Unit, problem: str) -> None:
@@ -270,6 +271,8 @@ class Shepherd:
             unit.shim = None
             if unit.status.alive and not self._closing:
                 logger.warning("the shim of %s ended; it is replaced", unit.name)
+                await _until_dead(shim.pid)
+                self.reap()
                 if unit.status.pid is None and unit.wanted_op is None:
                     unit.wanted_op = self._again(unit)
                 self._raise_shim(unit)
@@ -471,6 +474,24 @@ class Shepherd:
 
     def _tell(self, unit: Unit, event: news.Event) -> None:
         self._supervisor.tell(unit.name, event)
+
+
+def interrupted(run: int) -> news.Event:
+    """Return the news of a run that an earlier supervisor had decided on and not begun."""
+    return news.SpawnRefused(run, "its start was interrupted with the supervisor", permanent=False)
+
+
+async def _until_dead(pid: int) -> None:
+    """Wait for a process whose sockets are closed: what it leaves falls to us a moment later."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return
+    try:
+        with anyio.move_on_after(_DEAD_S):
+            await anyio.wait_readable(fd)
+    finally:
+        os.close(fd)
 
 
 def _leftovers(found: Sequence[Sequence[object]]) -> str:
