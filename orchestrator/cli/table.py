@@ -86,7 +86,7 @@ def reasons(item: Item) -> list[str]:
     found += [
         f"alternative {one['index']} was passed over: {one['why']}"
         for one in item.get("alternatives", ())
-        if one["why"] and state == "failed"
+        if one["why"] and (state == "failed" or one.get("broken"))
     ]
     return [harmless(text) for text in found]
 

@@ -44,6 +44,8 @@ class Chosen:
     program: str | None = None
     file: str | None = None
     skipped: tuple[tuple[int, str], ...] = ()
+    broken: tuple[int, ...] = ()
+    """Those of the skipped ones that are there and would not run."""
 
 
 @dataclass(frozen=True, slots=True)

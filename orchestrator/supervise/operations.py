@@ -27,7 +27,7 @@ class Operations:
 
         Raises:
             UnknownService: a name is not of this stack; nothing is started.
-            ProgramMissing: no alternative of a `run` is met; nothing is started.
+            ProgramMissing: no alternative of a `run` can be taken; nothing is started.
             PortInUse: a port is held by somebody else; nothing is started.
         """
         wanted = self._with_needs(names or list(self._supervisor.units), no_deps=no_deps)
@@ -40,7 +40,7 @@ class Operations:
 
         Raises:
             UnknownService: a name is not of this stack; nothing is started.
-            ProgramMissing: no alternative of a `run` is met; nothing is started.
+            ProgramMissing: no alternative of a `run` can be taken; nothing is started.
             PortInUse: a port is held by somebody else; nothing is started.
         """
         named = {self._supervisor.unit(name).name for name in names}
@@ -96,8 +96,9 @@ class Operations:
 
     async def _begin(self, units: Sequence[Unit], *, no_deps: bool) -> None:
         self._refuse_when_ending()
+        await self._shepherd.ask_hosts(units)
         for unit in units:
-            self._shepherd.choose(unit)
+            self._shepherd.choose(unit, before_needs=not no_deps)
         self.refuse_taken_ports(units)
         self._supervisor.begin((unit.name for unit in units), ignore_dependencies=no_deps)
         await self._supervisor.settled()

@@ -5,12 +5,13 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from orchestrator.core import events as news
@@ -21,7 +22,8 @@ from orchestrator.supervise.lastwords import reason_of
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import LiveRun, Unit
 from orchestrator.system import ports
-from orchestrator.system.requirements import choose
+from orchestrator.system.dotnet_host import Hosts
+from orchestrator.system.requirements import choose, dotnet_of
 from orchestrator.system.shims import Shim, ShimUnreachable, connect_shim
 from orchestrator.system.spawner import ShimRequest, Spawner
 from orchestrator.system.tree import Orphan, children_of_our_session, descendants, reap_orphans
@@ -61,6 +63,7 @@ class Shepherd:
         self._spawner = spawner
         self._around = around
         self._tasks = tasks
+        self._hosts = Hosts()
         self._closing = False
         self._ended: deque[Orphan] = deque(maxlen=_KEPT_ENDS)
 
@@ -107,14 +110,35 @@ class Shepherd:
             cookie=f"{supervisor.places.stack_id}/{unit.name}/{run}",
         )
 
-    def choose(self, unit: Unit) -> Chosen:
+    def choose(self, unit: Unit, *, before_needs: bool = False) -> Chosen:
         """Note which alternative of its `run` the unit takes.
 
+        ``before_needs``: what it depends on has not been started yet.
+
         Raises:
-            ProgramMissing: none of them is met.
+            ProgramMissing: none of them can be taken.
         """
-        unit.chosen = choose(self._supervisor.project, unit.service, self._around.environ)
+        unit.chosen = choose(
+            self._supervisor.project,
+            unit.service,
+            self._around.environ,
+            self._hosts.known,
+            before_needs=before_needs,
+        )
         return unit.chosen
+
+    async def ask_hosts(self, units: Iterable[Unit]) -> None:
+        """Ask anew what the units' `dotnet` programs have; nothing is asked where none is run."""
+        project, environ = self._supervisor.project, self._around.environ
+        asked = [one for unit in units for one in dotnet_of(project, unit.service, environ)]
+        if asked:
+            self._hosts.forget()
+            # Each has seconds to answer: not in the loop.
+            await anyio.to_thread.run_sync(self._ask_each, asked)
+
+    def _ask_each(self, asked: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+        for program, environ in asked:
+            self._hosts.ask(program, environ)
 
     def terminate(self, unit: Unit, run: int) -> None:
         """Send the stop signal; a shim that does not confirm is passed over."""
@@ -476,11 +500,6 @@ class Shepherd:
         self._supervisor.tell(unit.name, event)
 
 
-def interrupted(run: int) -> news.Event:
-    """Return the news of a run that an earlier supervisor had decided on and not begun."""
-    return news.SpawnRefused(run, "its start was interrupted with the supervisor", permanent=False)
-
-
 async def _until_dead(pid: int) -> None:
     """Wait for a process whose sockets are closed: what it leaves falls to us a moment later."""
     try:
@@ -492,6 +511,11 @@ async def _until_dead(pid: int) -> None:
             await anyio.wait_readable(fd)
     finally:
         os.close(fd)
+
+
+def interrupted(run: int) -> news.Event:
+    """Return the news of a run that an earlier supervisor had decided on and not begun."""
+    return news.SpawnRefused(run, "its start was interrupted with the supervisor", permanent=False)
 
 
 def _leftovers(found: Sequence[Sequence[object]]) -> str:

@@ -96,6 +96,11 @@ def _alternatives(unit: Unit) -> list[dict[str, Any]]:
         return []
     why = dict(unit.chosen.skipped)
     return [
-        {"index": index, "taken": index == unit.chosen.index, "why": why.get(index)}
+        {
+            "index": index,
+            "taken": index == unit.chosen.index,
+            "why": why.get(index),
+            "broken": index in unit.chosen.broken,
+        }
         for index in range(len(unit.service.run))
     ]
