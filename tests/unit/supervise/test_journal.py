@@ -1,5 +1,8 @@
 """The statuses that are kept for the next supervisor."""
 
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,3 +105,44 @@ def test_a_long_journal_asks_for_a_rewrite(journal: Journal) -> None:
     asked = [journal.append("web", long) for _ in range(5)]
     journal.close()
     assert asked == [False, False, False, True, True]
+
+
+def limited_to(size: int) -> None:
+    """Have files of this process end at so many bytes, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    before = signal.getsignal(signal.SIGXFSZ), resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield limited_to
+    signal.signal(signal.SIGXFSZ, before[0])
+    resource.setrlimit(resource.RLIMIT_FSIZE, before[1])
+
+
+def test_a_line_that_a_full_disk_cut_costs_no_other(
+    journal: Journal, tmp_path: Path, full_disk: Callable[[int], None]
+) -> None:
+    journal.rewrite({"web": Kept(RUNNING)})
+    full_disk((tmp_path / "state.json").stat().st_size + 100)
+    assert journal.append("web", Kept(replace(RUNNING, run=4))) is False
+    full_disk(1024 * 1024)
+    journal.append("web", Kept(replace(RUNNING, run=5)))
+    journal.close()
+    assert journal.read()["web"].status.run == 5
+
+
+def test_a_journal_that_cannot_be_replaced_goes_on(
+    journal: Journal, tmp_path: Path, full_disk: Callable[[int], None]
+) -> None:
+    journal.rewrite({"web": Kept(RUNNING)})
+    full_disk(100)
+    journal.rewrite({"web": Kept(replace(RUNNING, run=4))})
+    journal.close()
+    journal.rewrite({"web": Kept(replace(RUNNING, run=5))})
+    full_disk(1024 * 1024)
+    journal.append("web", Kept(replace(RUNNING, run=6)))
+    journal.close()
+    assert journal.read()["web"].status.run == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
