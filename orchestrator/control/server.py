@@ -7,13 +7,13 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import uvicorn
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -39,7 +39,7 @@ class _Asked(BaseModel):
 
     services: tuple[str, ...] = ()
     no_deps: bool = False
-    grace_s: float | None = None
+    grace_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class _Unreadable(Exception):
@@ -181,21 +181,31 @@ class _Protocol(H11Protocol):
     or that comes on top of too many: garbage and silence cost a descriptor for seconds, no more.
     """
 
+    _unfinished: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
         if not _is_us(transport) or len(self.connections) > _MAX_CONNECTIONS:
             self.transport.abort()
             return
-        self._unfinished = self.loop.call_later(_REQUEST_S, self._give_up)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        self._await_request()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        unfinished = getattr(self, "_unfinished", None)
-        if unfinished is not None:
-            unfinished.cancel()
+        if self._unfinished is not None:
+            self._unfinished.cancel()
         super().connection_lost(exc)
 
+    def _await_request(self) -> None:
+        if self._unfinished is not None:
+            self._unfinished.cancel()
+        self._unfinished = self.loop.call_later(_REQUEST_S, self._give_up)
+
     def _give_up(self) -> None:
-        if self.cycle is None:
+        if getattr(self.cycle, "response_complete", True):
             self.transport.abort()
 
 
@@ -215,20 +225,25 @@ def bind(path: Path) -> socket.socket:
     """
     temp = path.with_name("control.new")
     temp.unlink(missing_ok=True)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with ExitStack() as undo:
+        server = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        _bind_in(path.parent, temp.name, server)
+        server.listen(128)
+        server.setblocking(False)  # noqa: FBT003  the standard library has it so
+        temp.rename(path)
+        undo.pop_all()
+    return server
+
+
+def _bind_in(folder: Path, name: str, server: socket.socket) -> None:
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     before = os.umask(0o177)
     try:
         by_descriptor = Path(f"/proc/self/fd/{folder_fd}")
-        place = by_descriptor / temp.name if by_descriptor.exists() else temp
-        server.bind(str(place))
+        server.bind(str((by_descriptor if by_descriptor.exists() else folder) / name))
     finally:
         os.umask(before)
         os.close(folder_fd)
-    server.listen(128)
-    server.setblocking(False)  # noqa: FBT003  the standard library has it so
-    temp.rename(path)
-    return server
 
 
 class _Server(uvicorn.Server):

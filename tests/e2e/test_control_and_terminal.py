@@ -37,6 +37,7 @@ def control(one: Stack) -> socket.socket:
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /v1/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{{{",
         b'POST /v1/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n{"services": [3]}',
+        b'POST /v1/down HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{"grace_s":-1}',
         b"GET /v1/stack HTTP/1.1\r\n" + b"X: " + b"y" * 200_000,
         b"POST /v1/up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n" + b" " * 2_000_000,
     ],
@@ -57,11 +58,18 @@ def test_hundreds_of_silent_clients_keep_nobody_from_being_answered(make: Make) 
     one = make({"a": HANG})
     one.up()
     with contextlib.ExitStack() as block:
+        falls_silent = block.enter_context(control(one))
+        falls_silent.sendall(b"GET /v1/stack HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert falls_silent.recv(65536)
+        falls_silent.sendall(b"GET /v1/st")
         for _ in range(400):
             with contextlib.suppress(OSError):
                 block.enter_context(control(one))
         # Those on top are cut off; the places become free when the silent ones are given up.
         wait_until(lambda: one.run("ps").code == 0, within_s=25)
+        falls_silent.settimeout(20)
+        while falls_silent.recv(65536):
+            pass
 
 
 def test_the_runtime_folder_and_its_sockets_are_private(make: Make) -> None:
