@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.scheduler.client import SchedulerClient
 
 T = TypeVar("T")
+_LONGEST_WORDS = 400
 
 
 class SchedulerFailed(OrchestratorError):
@@ -133,6 +134,11 @@ class Asked:
         """Tell people what is wrong."""
         click.echo(self.hidden(text), err=True)
 
+    def line(self, text: str) -> str:
+        """Return what a server may have said as a short line that hides secrets."""
+        flat = harmless(self.hidden(text))
+        return flat if len(flat) <= _LONGEST_WORDS else f"{flat[: _LONGEST_WORDS - 1]}…"
+
     def hidden(self, text: str) -> str:
         """Return the text with the secrets in it hidden."""
         return Redactor(self._secrets).text(text)
@@ -153,7 +159,7 @@ class Asked:
         """Return the error of the command line for one of the client's."""
         kind = next((_KINDS[one] for one in type(error).__mro__ if one in _KINDS), SchedulerFailed)
         hint = f"; {RUNNING}" if kind is SchedulerSilent else ""
-        return kind(harmless(self.hidden(str(error))) + hint + self._doubt)
+        return kind(self.line(str(error)) + hint + self._doubt)
 
 
 def asking(command: Callable[..., int | None]) -> Callable[..., int | None]:
@@ -190,5 +196,5 @@ def _translated(asked: Asked, run: Callable[[], T]) -> T:
     except errors.SchedulerError as error:
         failure = asked.failure(error)
         # `-v` prints where an error came from; the words of that one are not cleaned.
-        is_clean = harmless(asked.hidden(str(error))) == str(error)
+        is_clean = asked.line(str(error)) == str(error)
         raise failure from (error if is_clean else None)

@@ -33,7 +33,7 @@ def auth_command(asked: Asked, *, client_id: str | None, api_key: str | None) ->
 
     login = run_to_end(ask)
     if login.token is None:
-        said = harmless(asked.hidden(login.words))
+        said = asked.line(login.words)
         place = shown_url(wire_to(access, Connections()).url(LOGIN))
         raise SchedulerFailed(
             f"{place} answers {login.status} to client {access.client_id!r}: {said}; {login.advice}"

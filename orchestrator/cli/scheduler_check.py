@@ -10,7 +10,6 @@ import click
 from orchestrator.cli.durations import SECONDS
 from orchestrator.cli.scheduler_asking import Asked, SchedulerFailed, asking
 from orchestrator.cli.scheduler_place import SchedulerUnset, shown_url
-from orchestrator.cli.table import harmless
 from orchestrator.errors import OrchestratorError
 from orchestrator.scheduler.clock import SystemClock
 from orchestrator.scheduler.errors import SchedulerError
@@ -117,7 +116,7 @@ class _Check:
             self.exit_code = error.exit_code
         took_s = round(self._clock.monotonic() - began, 6)
         result = "failed" if self.exit_code else "passed"
-        self._tell(Step(name, result, harmless(self._asked.hidden(text)), fix, took_s))
+        self._tell(Step(name, result, self._asked.line(text), fix, took_s))
 
     async def _configuration(self) -> str:
         access = self._asked.access()

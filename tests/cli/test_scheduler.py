@@ -151,14 +151,19 @@ def test_auth_tells_that_the_credentials_are_taken(one: Stack, server: Process) 
 
 def test_auth_tells_what_the_server_says_to_a_wrong_key(one: Stack, server: Process) -> None:
     knows(one, server.url, "a-wrong-key")
-    ran = scheduler(one, "auth", code=1)
+    ran = scheduler(one, "auth", "--json", code=1)
     assert "answers 401 to client 'tests': Unauthorized; the key must be" in ran.err
-    assert "a-wrong-key" not in ran.err
-    assert scheduler(one, "auth", "--api-key", API_KEY).code == 0
-    assert scheduler(one, "auth", SCHEDULER_API_KEY=API_KEY).code == 0
+    assert "a-wrong-key" not in ran.out + ran.err
+    assert json.loads(ran.out)["error"]["kind"] == "scheduler"
+
+
+def test_a_key_of_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    one: Stack, ours: Process
+) -> None:
+    knows(one, ours.url, "a-wrong-key")
+    scheduler(one, "auth", "--api-key", API_KEY, SCHEDULER_API_KEY="another-wrong-key")
+    scheduler(one, "auth", SCHEDULER_API_KEY=API_KEY)
     assert scheduler(one, "auth", "--api-key", "", code=1, SCHEDULER_API_KEY=API_KEY).out == ""
-    document = told(one, "auth", code=1)
-    assert document["error"]["kind"] == "scheduler"
 
 
 def test_check_goes_through_the_whole_integration(one: Stack, server: Process) -> None:
@@ -239,8 +244,8 @@ def test_an_unknown_conversation_has_an_exit_code_of_its_own(
 ) -> None:
     knows(one, server.url)
     assert f"knows no conversation {NOBODY}" in scheduler(one, name, NOBODY, code=4).err
-    assert told(one, name, NOBODY, code=4)["error"]["kind"] == "unknown-conversation"
-    assert scheduler(one, name, "not-an-id", code=1).out == ""
+    error = told(one, name, "not-an-id", code=1)["error"]
+    assert error["kind"] == "scheduler"
 
 
 def test_a_list_is_filtered_and_paged(one: Stack, server: Process) -> None:
@@ -473,6 +478,12 @@ def test_a_call_that_may_have_been_made_says_so(one: Stack) -> None:
         ran = scheduler(one, *_schedule("--in", "1h"), code=4)
         assert "it may have been done all the same: `orchestrator scheduler list`" in ran.err
         assert _called(server.asked, "scheduleConversation") == 1
+
+
+def test_a_server_that_says_too_much_is_cut_short(one: Stack) -> None:
+    with scripted(lambda asked: Answer(400, {"error": "no " * 100_000})) as server:
+        knows(one, server.url)
+        assert len(scheduler(one, "auth", code=1).err) < 1000
 
 
 def test_a_server_that_repeats_the_key_is_not_repeated(one: Stack) -> None:
