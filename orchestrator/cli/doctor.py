@@ -2,9 +2,7 @@
 
 import json
 import platform
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,11 +13,13 @@ import click
 from orchestrator.cli.daemon import switched_off
 from orchestrator.cli.stack import Options, Stack, load_project, locate, options_of
 from orchestrator.errors import NotRunning, OrchestratorError
+from orchestrator.spec.launch import Chosen
+from orchestrator.spec.model import Project, Service
 from orchestrator.system import ports
 from orchestrator.system.capabilities import active_tiers, try_log_folder, try_runtime_folder
+from orchestrator.system.dotnet_host import DOWNLOAD, Hosts
 
 _PYTHON = (3, 11)
-_DOTNET_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,16 @@ def _checks(context: click.Context, options: Options) -> Iterator[Check]:
     for tier in active_tiers(switched_off(options.environ)):
         text = "fast path" if tier.fast else f"not to be had, or switched off: {tier.instead}"
         yield Check(tier.name, tier.fast, text, note=True)
-    yield from _dotnet(options.environ)
+    hosts = Hosts()
+    yield from _dotnet(options.environ, hosts)
     try:
         stack = locate(context)
     except OrchestratorError as error:
         yield Check("services.yaml", ok=False, text=error.message, note=True)
+        yield from _scheduler_dll(options.environ, hosts)
         return
     yield from _folders(stack)
-    yield from _file(stack, options)
+    yield from _file(stack, options, hosts)
 
 
 def _folders(stack: Stack) -> Iterator[Check]:
@@ -87,9 +89,7 @@ def _folders(stack: Stack) -> Iterator[Check]:
             yield Check(trial.what, trial.problem is None, text, note=True)
 
 
-def _file(stack: Stack, options: Options) -> Iterator[Check]:
-    from orchestrator.system.requirements import choose
-
+def _file(stack: Stack, options: Options, hosts: Hosts) -> Iterator[Check]:
     try:
         project = load_project(stack, options.environ, options.env_file)
     except OrchestratorError as error:
@@ -98,26 +98,47 @@ def _file(stack: Stack, options: Options) -> Iterator[Check]:
     yield Check("services.yaml", ok=True, text=f"{len(project.services)} services")
     running = _is_running(stack)
     for name, service in project.services.items():
-        try:
-            chosen = choose(project, service, options.environ)
-        except OrchestratorError as error:
-            yield Check(name, ok=False, text=error.message)
-            continue
-        for index, why in chosen.skipped:
-            yield Check(
-                name, ok=False, text=f"alternative {index} is passed over: {why}", note=True
-            )
-        program = str(service.run[chosen.index].command[0])
-        if "$" not in program and "/" not in program:
-            path = options.environ.get("PATH")
-            found = shutil.which(program, path=path)
-            yield Check(name, found is not None, found or f"{program!r} is not on PATH")
+        yield from _alternatives(project, service, options.environ, hosts)
         if isinstance(service.port, int) and not running:
             held = ports.holder(service.port, set)
             text = f"port {service.port} is free"
             if held is not None:
                 text = f"port {service.port} is in use: {ports.describe(held)}"
             yield Check(name, held is None, text, "give it another `port`, or `port: auto`")
+
+
+def _alternatives(
+    project: Project, service: Service, environ: Mapping[str, str], hosts: Hosts
+) -> Iterator[Check]:
+    """Look at every way to run the service: at those too that an earlier one makes needless."""
+    from orchestrator.system.requirements import NotMet, choose, meet
+
+    try:
+        taken = choose(project, service, environ, hosts.ask).index
+    except OrchestratorError as error:
+        yield Check(service.name, ok=False, text=error.message)
+        taken = len(service.run)
+    for index in range(len(service.run)):
+        try:
+            met = meet(project, service, index, environ, hosts.ask)
+        except NotMet as missing:
+            if taken < len(service.run):
+                how = "is passed over" if index < taken else "could not be taken"
+                text = f"alternative {index} {how}: {missing.why}"
+                yield Check(service.name, ok=False, text=text, fix=missing.fix or None, note=True)
+            continue
+        if index == taken:
+            yield from _program(service, met, environ)
+
+
+def _program(service: Service, chosen: Chosen, environ: Mapping[str, str]) -> Iterator[Check]:
+    program = str(service.run[chosen.index].command[0])
+    if chosen.program is not None:
+        what = f", {chosen.file}" if chosen.file else ""
+        yield Check(service.name, ok=True, text=f"{chosen.program}{what}")
+    elif "$" not in program and "/" not in program:
+        found = shutil.which(program, path=environ.get("PATH"))
+        yield Check(service.name, found is not None, found or f"{program!r} is not on PATH")
 
 
 def _is_running(stack: Stack) -> bool:
@@ -130,7 +151,7 @@ def _is_running(stack: Stack) -> bool:
     return True
 
 
-def _dotnet(environ: Mapping[str, str]) -> Iterator[Check]:
+def _dotnet(environ: Mapping[str, str], hosts: Hosts) -> Iterator[Check]:
     """Tell which .NET runtimes are there; none is no fault, the embedded scheduler stands in."""
     root = environ.get("DOTNET_ROOT")
     program = shutil.which("dotnet", path=environ.get("PATH"))
@@ -140,43 +161,26 @@ def _dotnet(environ: Mapping[str, str]) -> Iterator[Check]:
         text = "not on PATH nor in DOTNET_ROOT; the embedded scheduler stands in"
         yield Check("dotnet", ok=False, text=text, note=True)
         return
-    runtimes = _runtimes(program)
-    yield Check("dotnet", bool(runtimes), f"{program}: {', '.join(runtimes) or 'no runtime'}")
-    dll = environ.get("SCHEDULER_DLL")
-    if dll:
-        yield from _runtime_of(Path(dll), runtimes)
-
-
-def _runtimes(program: str) -> list[str]:
-    try:
-        listed = subprocess.run(  # noqa: S603  the program that was found
-            [program, "--list-runtimes"],
-            capture_output=True,
-            text=True,
-            timeout=_DOTNET_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return re.findall(r"^(\S+ \S+) \[", listed.stdout, re.MULTILINE)
-
-
-def _runtime_of(dll: Path, runtimes: list[str]) -> Iterator[Check]:
-    """Compare what a dll asks for with what is there. Source: .NET's <app>.runtimeconfig.json."""
-    if not dll.is_file():
-        yield Check("SCHEDULER_DLL", ok=False, text=f"there is no file {dll}", fix="build it first")
+    host = hosts.ask(program, environ)
+    if host.fault is not None:
+        yield Check("dotnet", ok=False, text=host.fault.problem, fix=host.fault.fix)
         return
-    path = dll.with_name(f"{dll.stem}.runtimeconfig.json")
-    try:
-        options = json.loads(path.read_bytes())["runtimeOptions"]
-        wanted = options.get("frameworks") or [options["framework"]]
-    except (OSError, ValueError, KeyError):
-        fix = "copy the whole output folder, or `dotnet publish`"
-        yield Check("SCHEDULER_DLL", ok=False, text=f"{path.name} can't be read beside it", fix=fix)
+    if host.frameworks is None:
+        yield Check("dotnet", ok=False, text=f"{program} --list-runtimes does not answer")
         return
-    for one in wanted:
-        major = str(one["version"]).split(".")[0]
-        there = any(each.startswith(f"{one['name']} {major}.") for each in runtimes)
-        fix = f"install {one['name']} {major}; a newer one does with DOTNET_ROLL_FORWARD=Major"
-        yield Check("SCHEDULER_DLL", there, f"wants {one['name']} {one['version']}", fix)
+    found = [f"{name} {version}" for name, all_ in host.frameworks.items() for version in all_]
+    fix = f"install a .NET runtime: {DOWNLOAD}"
+    text = f"{program}: {', '.join(found) or 'no runtime'}"
+    yield Check("dotnet", bool(found), text, fix, note=not found)
+
+
+def _scheduler_dll(environ: Mapping[str, str], hosts: Hosts) -> Iterator[Check]:
+    """Look at the dll that is asked for where no stack is at hand to say how it is started."""
+    from orchestrator.system.dotnet import app_of, fault_of
+
+    dll, program = environ.get("SCHEDULER_DLL"), shutil.which("dotnet", path=environ.get("PATH"))
+    app = app_of([dll], Path.cwd()) if dll else None
+    if app is not None:
+        fault = fault_of(app, hosts.ask(program, environ) if program else None, environ)
+        text, fix = (fault.problem, fault.fix) if fault else (f"{app.dll} would start", None)
+        yield Check("SCHEDULER_DLL", fault is None, text, fix)

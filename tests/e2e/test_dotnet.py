@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 import urllib.request
@@ -242,3 +243,80 @@ def test_a_service_without_its_database_fails_and_its_reason_is_told(ship: Ship)
     assert found["api_server"]["state"] == "pending"
     assert b"Unable to connect to any of the specified MySQL hosts." in log(one)
     assert not (one.folder / "config/config.json").exists()
+
+
+def app_for(version: str, dotnet: Found, folder: Path) -> Path:
+    """Copy the service as it would be if it were built for this version of .NET."""
+    shutil.copytree(dotnet.dll.parent, folder)
+    config = folder / "McpScheduler.runtimeconfig.json"
+    content = json.loads(config.read_text())
+    for one in content["runtimeOptions"]["frameworks"]:
+        one["version"] = version
+    config.write_text(json.dumps(content))
+    return folder / dotnet.dll.name
+
+
+def test_an_older_app_is_refused_before_its_start_and_told_what_helps(
+    ship: Ship, dotnet: Found, tmp_path: Path
+) -> None:
+    one = ship("scheduler")
+    dll = str(app_for("3.0.0", dotnet, tmp_path / "old"))
+    ran = one.run("up", "-d", "--wait", SCHEDULER_DLL=dll)
+    assert ran.code == 5, ran
+    assert "McpScheduler.dll needs Microsoft.NETCore.App 3.0.0, and" in ran.err
+    assert "SCHEDULER_DLL asks for it; install the .NET runtime 3.0: " in ran.err
+    assert not (one.folder / "logs/scheduler_service.log").exists()
+    doctor = one.run("doctor", SCHEDULER_DLL=dll)
+    assert doctor.code == 1
+    assert "needs Microsoft.NETCore.App 3.0.0" in doctor.out
+    assert "or set DOTNET_ROLL_FORWARD=Major" in doctor.out
+
+    one.environ |= {"SCHEDULER_DLL": dll, "DOTNET_ROLL_FORWARD": "Major"}
+    up(one)
+    assert one.ps()["scheduler"]["alternative"] == 0
+    assert "✓ scheduler" in one.run("doctor").out
+
+
+def test_an_app_for_another_runtime_is_passed_over_and_ps_and_doctor_say_why(
+    ship: Ship, dotnet: Found
+) -> None:
+    one = ship("scheduler")
+    app_for("3.0.0", dotnet, one.folder / "scheduler")
+    del one.environ["SCHEDULER_DLL"]
+    up(one)
+    found = one.ps()["scheduler"]
+    assert found["alternative"] == 1
+    first = found["alternatives"][0]
+    assert (first["taken"], first["broken"]) == (False, True)
+    assert "needs Microsoft.NETCore.App 3.0.0" in first["why"]
+    assert "alternative 0 was passed over: McpScheduler.dll needs" in one.run("status").out
+    doctor = one.run("doctor").out
+    assert "· scheduler          alternative 0 is passed over: McpScheduler.dll needs" in doctor
+    assert "or set DOTNET_ROLL_FORWARD=Major" in doctor
+
+
+def test_a_dll_that_was_copied_alone_is_told(ship: Ship, dotnet: Found, tmp_path: Path) -> None:
+    one = ship("scheduler")
+    alone = shutil.copy(dotnet.dll, tmp_path)
+    ran = one.run("up", "-d", SCHEDULER_DLL=str(alone))
+    assert ran.code == 5, ran
+    assert "McpScheduler.dll has no McpScheduler.runtimeconfig.json beside it" in ran.err
+    assert "copy the whole output folder" in ran.err
+
+
+def test_without_a_port_its_address_is_what_it_logs_and_where_it_listens(
+    ship: Ship, dotnet: Found
+) -> None:
+    one = ship("scheduler")
+    content = yaml.safe_load(one.file.read_text())
+    scheduler = content["services"]["scheduler"]
+    del scheduler["port"], scheduler["health"]["http"]
+    scheduler["run"][0]["command"][3] = "http://127.0.0.1:0"
+    del scheduler["run"][1]
+    one.file.write_text(yaml.safe_dump(content))
+    up(one)
+    url = one.ps()["scheduler"]["url"]
+    assert url.startswith("http://127.0.0.1:")
+    assert f"Now listening on: {url}".encode() in log(one)
+    (entry,) = json.loads((one.folder / "config/config.json").read_text())["mcp"]["mcp_servers"]
+    assert entry["transport"]["url"] == f"{url}/mcp"

@@ -54,7 +54,7 @@ def taken(folder: Path, service: str = PLAIN, hosts: Hosts | None = None, **envi
 
 def refused(folder: Path, service: str = PLAIN, **environ: str) -> str:
     with pytest.raises(ProgramMissing) as caught:
-        taken(folder, service, **environ)
+        taken(folder, service, None, **environ)
     assert caught.value.exit_code == 5
     return str(caught.value)
 
