@@ -9,10 +9,13 @@ import logging
 import logging.handlers
 import os
 import random
+import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -167,10 +170,10 @@ def _be_supervisor(
 
     code = 1
     try:
-        umask = _let_go(stack.root_dir, keep={writer, lock_fd})
+        shell = _let_go(stack.root_dir, keep={writer, lock_fd})
         os.truncate(lock_fd, 0)
         os.pwrite(lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)
-        anyio.run(_supervise, stack, project, tuple(services), no_deps, environ, umask, writer)
+        anyio.run(_supervise, stack, project, tuple(services), no_deps, environ, shell, writer)
         code = 0
     except BaseException as error:  # noqa: BLE001  a process of its own ends here, and says why
         _say(writer, json.dumps(to_wire(_told(error))[1]).encode())
@@ -190,11 +193,16 @@ def _told(error: BaseException) -> OrchestratorError:
     return OrchestratorError(f"the supervisor ended: {type(leaf).__name__}: {leaf}")
 
 
-def _let_go(root_dir: Path, keep: set[int]) -> int:
-    """Let go of the terminal, the folder, inherited descriptors and signal dispositions.
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """What services take from the shell of `up`: umask, soft and hard limit of descriptors."""
 
-    Returns the umask that `up` had, which is the services'.
-    """
+    umask: int
+    nofile: tuple[int, int]
+
+
+def _let_go(root_dir: Path, keep: set[int]) -> _Shell:
+    """Let go of the terminal, the folder, inherited descriptors and signal dispositions."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -211,7 +219,15 @@ def _let_go(root_dir: Path, keep: set[int]) -> int:
         start = fd + 1
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))
     _log_to(root_dir / _OWN_LOG)
-    return umask
+    return _Shell(umask, _raise_nofile())
+
+
+def _raise_nofile() -> tuple[int, int]:
+    """Take as many descriptors as may be had, some for every service; return what was before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
 
 
 def _log_to(path: Path) -> None:
@@ -242,7 +258,7 @@ async def _supervise(
     services: Sequence[str],
     no_deps: bool,  # noqa: FBT001
     environ: Mapping[str, str],
-    umask: int,
+    shell: _Shell,
     writer: int,
 ) -> None:
     import anyio
@@ -260,25 +276,29 @@ async def _supervise(
         environ=environ,
         secrets=secrets,
         python=sys.executable,
-        umask=umask,
+        umask=shell.umask,
+        nofile=shell.nofile,
         tiers=switched_off(environ),
         failpoints=_failpoints(environ),
     )
     rng = random.Random()  # noqa: S311
     logger.info("supervisor %s of %s starts, %s", os.getpid(), project.name, project.file)
-    async with running(project, places, around, SystemClock(), rng) as live:
+    clock = SystemClock()
+    async with running(project, places, around, clock, rng) as live:
         names = services or _due(live.supervisor)
         if names:
             await live.operations.up(names, no_deps=no_deps)
         # The web server's imports take longer than all of the above: the services come first, and
         # a thread leaves the loop awake meanwhile.
-        await anyio.to_thread.run_sync(importlib.import_module, "orchestrator.control.server")
+        await anyio.to_thread.run_sync(importlib.import_module, "orchestrator.control.presence")
+        from orchestrator.control.presence import serve_at
         from orchestrator.control.server import bind, serve
 
         server_socket = bind(places.control_socket_path)
         _say(writer, b"ready")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(serve, live, server_socket)
+            path, served = places.control_socket_path, partial(serve, live)
+            tasks.start_soon(serve_at, path, server_socket, served, clock)
             tasks.start_soon(_end_on_signal, live.supervisor)
             await live.supervisor.bus.until(
                 lambda: live.supervisor.ending and live.supervisor.all_at_rest

@@ -48,6 +48,8 @@ class Surroundings:
     """The interpreter that runs the orchestrator."""
     umask: int | None = None
     """The services' umask: that of `up`. The supervisor's own is narrower."""
+    nofile: tuple[int, int] | None = None
+    """The services' soft and hard limit of descriptors: those of `up`. None: the supervisor's."""
     tiers: Mapping[str, bool] = field(default_factory=dict)
     """Fast paths that are switched off are false here."""
     failpoints: Mapping[str, str] = field(default_factory=dict)
@@ -334,7 +336,7 @@ class Shepherd:
             "env": dict(launched.env),
             "cwd": launched.cwd,
             "umask": self._around.umask,
-            "nofile": None,
+            "nofile": self._around.nofile,
             "stop_signal": service.stop.signal,
             "spec": {
                 "log": service.log,

@@ -146,7 +146,7 @@ async def running(
             supervisor.restore(name, kept[name])
     _draw_ports(supervisor, rng)
     journal.rewrite(supervisor.kept())
-    async with Spawner.start() as spawner, anyio.create_task_group() as tasks:
+    async with Spawner.start(around.nofile) as spawner, anyio.create_task_group() as tasks:
         shepherd = Shepherd(supervisor, spawner, around, tasks)
         publication = Publication(supervisor, shepherd)
         redactor = Redactor(tuple(around.secrets.values()))

@@ -87,7 +87,8 @@ class Spawner:
     Killed, it is started again by the next request; the shims do not notice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, nofile: tuple[int, int] | None = None) -> None:
+        self._nofile = nofile
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
@@ -96,9 +97,12 @@ class Spawner:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def start(cls) -> AsyncIterator["Spawner"]:
-        """Start the spawner; it ends with the block, its shims do not."""
-        spawner = cls()
+    async def start(cls, nofile: tuple[int, int] | None = None) -> AsyncIterator["Spawner"]:
+        """Start the spawner; it ends with the block, its shims do not.
+
+        ``nofile``: the soft and hard limit of descriptors of the probes' commands.
+        """
+        spawner = cls(nofile)
         spawner._launched()
         try:
             yield spawner
@@ -154,6 +158,7 @@ class Spawner:
             "env": dict(env),
             "cwd": cwd,
             "timeout_s": timeout_s,
+            "nofile": self._nofile,
             "output_limit_bytes": output_limit_bytes,
         }
         for _ in range(TRIES):
