@@ -1,5 +1,6 @@
 """Carries the orders about processes to the shims, and turns the shims' news into events."""
 
+import contextlib
 import json
 import logging
 import os
@@ -137,6 +138,14 @@ class Shepherd:
             self._hosts.forget()
             # Each has seconds to answer: not in the loop.
             await anyio.to_thread.run_sync(self._ask_each, asked)
+
+    async def recall(self, units: Iterable[Unit]) -> None:
+        """Note which alternative running units were started as, if the machine is as it was."""
+        known = [unit for unit in units if not unit.removed]
+        await self.ask_hosts(known)
+        for unit in known:
+            with contextlib.suppress(OrchestratorError):
+                self.choose(unit)
 
     def _ask_each(self, asked: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         for program, environ in asked:

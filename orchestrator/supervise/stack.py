@@ -165,8 +165,7 @@ async def running(
             publication.note(unit)
 
         readiness = Readiness(supervisor, shepherd, spawner, listeners, rng, tasks, show)
-        # Those that run are of the alternative that they were started as.
-        await shepherd.ask_hosts([one for one in supervisor.units.values() if one.status.alive])
+        await shepherd.recall([one for one in supervisor.units.values() if one.status.alive])
         await _take_over(supervisor, shepherd)
         tasks.start_soon(_reap_orphans, shepherd)
         tasks.start_soon(publication.serve)

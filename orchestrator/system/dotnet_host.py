@@ -1,5 +1,6 @@
 """What a `dotnet` program says it has, asked once, and why it cannot say it."""
 
+import contextlib
 import errno
 import os
 import platform
@@ -93,7 +94,7 @@ def _asked(program: str, environ: Mapping[str, str], answer_s: float) -> Host:
         try:
             out, err = asked.communicate(timeout=answer_s)
         except subprocess.TimeoutExpired:
-            os.killpg(asked.pid, signal.SIGKILL)
+            _end(asked)
             return Host(program)
     if asked.returncode:
         return Host(program, fault=_failed(program, asked.returncode, err or out))
@@ -101,6 +102,15 @@ def _asked(program: str, environ: Mapping[str, str], answer_s: float) -> Host:
     for name, version in _LISTED.findall(out):
         found[name] = (*found.get(name, ()), version)
     return Host(program, found)
+
+
+def _end(asked: "subprocess.Popen[str]") -> None:
+    """Kill the whole group, and reap what of it falls to us once its first process is gone."""
+    os.killpg(asked.pid, signal.SIGKILL)
+    asked.wait()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-asked.pid, 0)
 
 
 def _cannot_run(program: str, error: OSError) -> Fault:

@@ -121,6 +121,9 @@ def test_the_real_service_runs_in_the_shipped_stack(ship: Ship, dotnet: Found) -
     assert f"Now listening on: http://localhost:{port(one, 'scheduler')}".encode() in log(one)
     assert b"Application started. Press Ctrl+C to shut down." in log(one)
     arrives(one, "first")
+    checked = one.run("scheduler", "check")
+    assert checked.code == 0, checked
+    assert "the REST dialect: scheduleConversation" in checked.out
 
     os.kill(found["pid"], signal.SIGKILL)
     again = one.wait_for(
@@ -141,6 +144,9 @@ def test_standard_mcp_is_probed_and_spoken(ship: Ship) -> None:
     found = one.service("scheduler")
     assert found["last_probe"]["text"].startswith("server/discover in ")
     arrives(one, "by the standard")
+    checked = one.run("scheduler", "check")
+    assert checked.code == 0, checked
+    assert "dialect" not in checked.out
 
 
 def test_its_tools_may_be_required_by_name(ship: Ship) -> None:
