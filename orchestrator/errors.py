@@ -160,6 +160,15 @@ class NotRunning(ControlError):
 
 
 @dataclass(eq=True)
+class StackEnding(ControlError):
+    """The stack is being stopped: nothing can be started before it is down."""
+
+    kind: ClassVar[str] = "stack-ending"
+
+    __hash__ = Exception.__hash__
+
+
+@dataclass(eq=True)
 class ProtocolMismatch(ControlError):
     """Client and supervisor speak different versions of the control protocol."""
 

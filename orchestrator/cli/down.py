@@ -1,6 +1,7 @@
 """`down`: everything stopped, in reverse order, and nothing left."""
 
 import contextlib
+import fcntl
 import os
 import select
 import time
@@ -42,6 +43,9 @@ def command(context: click.Context, *, grace_s: float | None) -> None:
         try:
             is_down = _by_supervisor(stack, grace_s, quiet=quiet)
         except NotRunning:
+            if _is_starting(stack):
+                _give_it_time(deadline)
+                continue
             if not quiet:
                 click.echo("nothing is running", err=True)
             if _is_left(stack):
@@ -69,6 +73,30 @@ def _by_supervisor(stack: Stack, grace_s: float | None, *, quiet: bool) -> bool:
             follow_down(watched, quiet=quiet)
             gone(_LAST_S)
     return watched.stopped and not _is_left(stack)
+
+
+def _give_it_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise ControlError(
+            f"a supervisor of this stack has been starting for {_STARTING_S:.0f} s; "
+            "`orchestrator doctor` looks at it"
+        )
+    time.sleep(_LOOK_S)  # noqa: TID251  no loop runs here
+
+
+def _is_starting(stack: Stack) -> bool:
+    """Whether somebody holds the stack's lock: an `up` that does not answer yet."""
+    try:
+        fd = os.open(stack.state_dir / "stack.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _is_left(stack: Stack) -> bool:

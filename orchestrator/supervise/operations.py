@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.core import events as news
 from orchestrator.core.status import State
-from orchestrator.errors import OrchestratorError, PortInUse
+from orchestrator.errors import PortInUse, StackEnding
 from orchestrator.supervise.shepherd import Shepherd
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import Unit
@@ -105,7 +105,7 @@ class Operations:
 
     def _refuse_when_ending(self) -> None:
         if self._supervisor.ending:
-            raise OrchestratorError("cannot start anything: the stack is being stopped")
+            raise StackEnding("cannot start anything: the stack is being stopped")
 
     def _with_needs(self, names: Sequence[str], *, no_deps: bool) -> list[Unit]:
         for name in names:
