@@ -24,6 +24,7 @@ from orchestrator.supervise.dependencies import Waiting, waiting_for
 from orchestrator.supervise.journal import Journal, Kept
 from orchestrator.supervise.places import Places
 from orchestrator.supervise.unit import Unit
+from orchestrator.system.procstate import holding_back
 
 logger = logging.getLogger(__name__)
 
@@ -247,6 +248,9 @@ class Supervisor:
     ) -> None:
         with scope:
             await self.clock.sleep(after_s)
+            while event.timer is news.Timer.START_TIMEOUT and _is_held(unit):
+                # Whoever holds it looks at it: it has as long again from each time it is seen held.
+                await self.clock.sleep(after_s)
             unit.timers.pop(event.timer, None)
             self.tell(unit.name, event)
 
@@ -281,3 +285,11 @@ class Supervisor:
                 self._journal.rewrite(self.kept())
             except OSError as error:
                 logger.warning("cannot compact %s: %s", self.places.journal_path, error.strerror)
+
+
+def _is_held(unit: Unit) -> bool:
+    """Whether a debugger or a signal keeps the unit from getting well; noted for people."""
+    held = None if unit.status.pid is None else holding_back(unit.status.pid)
+    if held is not None:
+        unit.note = held
+    return held is not None

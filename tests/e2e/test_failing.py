@@ -250,6 +250,25 @@ def test_a_stopped_service_that_fails_its_probes_is_not_restarted(make: Make) ->
     one.wait_for("a", lambda now: now["health"] == "healthy")
 
 
+def test_the_start_timeout_waits_for_one_that_is_held(make: Make) -> None:
+    """Stopped by a signal as by a debugger: a restart would destroy what somebody looks at."""
+    one = make(
+        {
+            "a": HANG
+            | {"health": {"exec": ["false"], "start_timeout": "500ms"}, "restart": {"policy": "no"}}
+        }
+    )
+    one.up()
+    pid = one.wait_for("a", lambda now: now["pid"])["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    item = one.wait_for("a", lambda now: now["note"])
+    assert "SIGSTOP" in item["note"]
+    assert (item["state"], item["pid"]) == ("starting", pid)
+    os.kill(pid, signal.SIGCONT)
+    item = one.wait_for_state("a", "failed")
+    assert (item["cause"]["kind"], item["run"]) == ("timeout", 1)
+
+
 def test_the_tree_of_an_exec_probe_ends_with_it(make: Make) -> None:
     probe = [
         "sh",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.stack import Stack, evil, is_alive, wait_until
+from tests.stack import Stack, evil, free_port, is_alive, wait_until
 
 
 def rss_kb(pid: int) -> int:
@@ -255,3 +255,36 @@ def test_a_reader_that_goes_away_is_no_failure(make: Make, reader: str) -> None:
         cwd=one.folder, env=one.environ, capture_output=True, check=False, timeout=20,
     )  # fmt: skip
     assert done.stderr.split() == [b"0"], done.stderr
+
+
+def test_a_flood_of_one_service_costs_no_other_a_probe(make: Make) -> None:
+    port = free_port()
+    one = make(
+        {
+            "loud": {
+                "command": evil("flood", 0),
+                "logs": {"max_size": "1MiB", "keep": 2},
+                "stop": {"grace": 0},
+            },
+            "web": {
+                "command": evil("http_ok", port, "hang"),
+                "port": port,
+                "health": {"http": "/", "interval": "20ms", "timeout": "2s", "failures": 1},
+            },
+        }
+    )
+    assert one.run("up", "-d", "--wait").code == 0
+    answered, flooded = set[str](), set[str]()
+
+    def enough() -> bool:
+        item = one.service("web")
+        assert item["last_probe"]["ok"], item
+        answered.add(item["last_probe"]["at"])
+        flooded.update(path.name for path in one.segments("loud"))
+        return len(answered) >= 20 and len(flooded) >= 20
+
+    wait_until(enough, within_s=20, what="20 answers beside 20 MiB of output")
+    assert (one.service("web")["run"], one.service("web")["restarts"]) == (1, 0)
+    assert one.run("stop", "loud").code == 0
+    kept = sum(path.stat().st_size for path in one.segments("loud"))
+    assert kept <= 5 << 20, "more is kept than was asked for"
