@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from orchestrator.cli.outcome import problems_first
@@ -11,6 +12,7 @@ Item = Mapping[str, Any]
 _COLUMNS = ("NAME", "STATE", "HEALTH", "PID", "UPTIME", "RESTARTS", "URL")
 _DROPPED_FIRST = ("URL", "PID", "RESTARTS")
 _NARROW = 80
+_COMMAND_CHARACTERS = 50
 _EXPLAINED = {"failed", "backoff", "stopping", "exited"}
 _COLOURS = {
     "running": 32,
@@ -63,7 +65,8 @@ def render(
             continue
         cells = [_paint(row[one].ljust(widths[one]), row[one], on=colour) for one in columns]
         lines.append("  ".join(cells).rstrip())
-        lines += [f"  └ {why}" for why in reasons(item)]
+        told = [*reasons(item), *_alternative(item)]
+        lines += [f"  └ {why}" for why in told]
     return lines
 
 
@@ -89,6 +92,28 @@ def reasons(item: Item) -> list[str]:
         if one["why"] and (state == "failed" or one.get("broken"))
     ]
     return [harmless(text) for text in found]
+
+
+def _alternative(item: Item) -> list[str]:
+    """Return which alternative of its `run` a service has, and in short why not one before it."""
+    of = item.get("alternatives", ())
+    taken = next((one["index"] for one in of if one["taken"]), None)
+    if taken is None or item["pid"] is None:
+        return []
+    words = [
+        PurePath(word).name if word.startswith("/") else word for word in item["command"] or ()
+    ]
+    command = " ".join(words)
+    if len(command) > _COMMAND_CHARACTERS:
+        command = command[:_COMMAND_CHARACTERS].rpartition(" ")[0] + " …"
+    told = [f"alternative {taken} of its run: {command}"]
+    # One that is broken stands among the reasons.
+    told += [
+        f"{one['index']} was passed over: {one['why'].partition('; ')[0]}"
+        for one in of
+        if one["why"] and not one.get("broken")
+    ]
+    return [harmless(" · ".join(told))]
 
 
 def harmless(text: str) -> str:

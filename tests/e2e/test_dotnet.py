@@ -112,6 +112,7 @@ def test_the_real_service_runs_in_the_shipped_stack(ship: Ship, dotnet: Found) -
     assert found["alternative"] == 0
     assert [it["taken"] for it in found["alternatives"]] == [True, False]
     assert found["command"][:2] == [dotnet.host, str(dotnet.dll)]
+    assert "└ alternative 0 of its run: dotnet McpScheduler.dll" in one.run("ps").out
     assert found["last_probe"]["text"].startswith("the tool list in ")
     (entry,) = json.loads((one.folder / "config/config.json").read_text())["mcp"]["mcp_servers"]
     transport = entry["transport"]

@@ -179,6 +179,11 @@ def test_the_first_alternative_that_is_met_is_taken_and_ps_tells_why(make: Make)
     item = one.wait_for_state("a", "running")
     assert item["alternative"] == 1
     assert "no-such-program-here" in item["alternatives"][0]["why"]
+    shown = one.run("ps").out
+    assert "└ alternative 1 of its run: " in shown
+    assert "· 0 was passed over: 'no-such-program-here' is not on PATH" in shown
+    one.run("stop", "a")
+    assert "alternative" not in one.run("ps", "-a").out
 
 
 def test_one_failed_one_shot_in_a_chain_of_eight(make: Make) -> None:

@@ -103,3 +103,13 @@ def test_what_a_service_wrote_cannot_touch_the_terminal() -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_long_command_of_an_alternative_is_cut_between_words() -> None:
+    one = item(
+        "web",
+        command=["/usr/bin/python3", "/srv/app/main.py", *(f"--option-{n}" for n in range(9))],
+        alternatives=[{"index": 0, "taken": True, "why": None, "broken": False}],
+    )
+    (_, _, line) = render([one], colour=False)
+    assert line == "  └ alternative 0 of its run: python3 main.py --option-0 --option-1 --option-2 …"
