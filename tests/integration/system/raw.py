@@ -1,6 +1,7 @@
 """A server that says just the bytes that it is told to say, or does what no server should."""
 
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -68,8 +69,17 @@ def raw(
 def _secured(connection: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
     if tls is None:
         return connection
-    with connection:
-        return tls.wrap_socket(connection, server_side=True)
+    inner = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+    try:
+        inner.do_handshake()
+    except OSError:
+        # Closed with something unread, it would be reset before the client has the alert.
+        with inner, contextlib.suppress(OSError):
+            socket.socket.shutdown(inner, socket.SHUT_WR)
+            while os.read(inner.fileno(), 1 << 16):
+                pass
+        raise
+    return inner
 
 
 def hang(server: Raw, _: socket.socket) -> None:
