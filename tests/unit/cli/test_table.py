@@ -112,4 +112,6 @@ def test_a_long_command_of_an_alternative_is_cut_between_words() -> None:
         alternatives=[{"index": 0, "taken": True, "why": None, "broken": False}],
     )
     (_, _, line) = render([one], colour=False)
-    assert line == "  └ alternative 0 of its run: python3 main.py --option-0 --option-1 --option-2 …"
+    assert (
+        line == "  └ alternative 0 of its run: python3 main.py --option-0 --option-1 --option-2 …"
+    )
