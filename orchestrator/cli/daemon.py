@@ -93,7 +93,7 @@ def rescue(stack: Stack, grace_s: float | None) -> None:
 
 
 async def _end_all(stack: Stack, project: Project, grace_s: float | None) -> None:
-    from orchestrator.supervise.shepherd import Surroundings
+    from orchestrator.supervise.launching import Surroundings
     from orchestrator.supervise.stack import running
     from orchestrator.system.clock import SystemClock
 
@@ -264,7 +264,7 @@ async def _supervise(
     import anyio
     import anyio.to_thread
 
-    from orchestrator.supervise.shepherd import Surroundings
+    from orchestrator.supervise.launching import Surroundings
     from orchestrator.supervise.stack import running
     from orchestrator.system.clock import SystemClock
     from orchestrator.system.secrets import resolve

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from orchestrator.core import events as news
 from orchestrator.core.status import State
 from orchestrator.errors import PortInUse, StackEnding
-from orchestrator.supervise.shepherd import Shepherd
+from orchestrator.supervise.launching import Launching
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import Unit
 from orchestrator.system import ports
@@ -16,9 +16,9 @@ _IDLE = {State.STOPPED, State.EXITED, State.FAILED}
 class Operations:
     """Start, stop and restart, for the control API. Each returns once its promise is kept."""
 
-    def __init__(self, supervisor: Supervisor, shepherd: Shepherd) -> None:
+    def __init__(self, supervisor: Supervisor, launching: Launching) -> None:
         self._supervisor = supervisor
-        self._shepherd = shepherd
+        self._launching = launching
 
     async def up(self, names: Sequence[str], *, no_deps: bool = False) -> None:
         """Start what is stopped, exited or failed among the named ones; none named means all.
@@ -90,15 +90,15 @@ class Operations:
         for unit in units:
             if unit.port is None or unit.status.alive:
                 continue
-            held = ports.holder(unit.port, self._shepherd.ours)
+            held = ports.holder(unit.port, self._supervisor.pids)
             if held is not None:
                 raise PortInUse(ports.message(unit.name, held), unit.name, unit.port, held.owner)
 
     async def _begin(self, units: Sequence[Unit], *, no_deps: bool) -> None:
         self._refuse_when_ending()
-        await self._shepherd.ask_hosts(units)
+        await self._launching.ask_hosts(units)
         for unit in units:
-            self._shepherd.choose(unit, before_needs=not no_deps)
+            self._launching.choose(unit, before_needs=not no_deps)
         self.refuse_taken_ports(units)
         self._supervisor.begin((unit.name for unit in units), ignore_dependencies=no_deps)
         await self._supervisor.settled()

@@ -10,7 +10,7 @@ from orchestrator.core.status import State
 from orchestrator.discovery.publish import Entry, Published, needs_republish, publish
 from orchestrator.discovery.urls import join
 from orchestrator.errors import OrchestratorError
-from orchestrator.supervise.shepherd import Shepherd
+from orchestrator.supervise.launching import Launching
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import Unit
 from orchestrator.supervise.view import is_well
@@ -26,9 +26,9 @@ class Publication:
     ``names`` are those whose entries stood in the file when it was last looked at.
     """
 
-    def __init__(self, supervisor: Supervisor, shepherd: Shepherd) -> None:
+    def __init__(self, supervisor: Supervisor, launching: Launching) -> None:
         self._supervisor = supervisor
-        self._shepherd = shepherd
+        self._launching = launching
         self._entries: dict[str, Entry] = {}
         self._lock = anyio.Lock()
         self._news = anyio.Event()
@@ -94,7 +94,7 @@ class Publication:
         if unit.status.state is not State.RUNNING:
             return None
         try:
-            render = self._shepherd.launch(unit, unit.status.run).render
+            render = self._launching.launch(unit, unit.status.run).render
         except OrchestratorError as error:
             self._warn((f"{unit.name} cannot be published: {error.message}",))
             return None

@@ -14,7 +14,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.logs.tail import RunOutput
 from orchestrator.spec.model import Health, Mcp, McpAuth
 from orchestrator.spec.template import Template
-from orchestrator.supervise.shepherd import Shepherd
+from orchestrator.supervise.launching import Launching
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import Unit
 from orchestrator.supervise.view import timestamp
@@ -37,7 +37,7 @@ class Readiness:
     def __init__(
         self,
         supervisor: Supervisor,
-        shepherd: Shepherd,
+        launching: Launching,
         spawner: Spawner,
         listeners: Listeners,
         rng: random.Random,
@@ -45,7 +45,7 @@ class Readiness:
         show: Callable[[Unit, str], None],
     ) -> None:
         self._supervisor = supervisor
-        self._shepherd = shepherd
+        self._launching = launching
         self._spawner = spawner
         self._listeners = listeners
         self._rng = rng
@@ -81,14 +81,14 @@ class Readiness:
             )
 
     def _target(self, unit: Unit) -> Target:
-        launched = self._shepherd.launch(unit, unit.status.run)
+        launched = self._launching.launch(unit, unit.status.run)
         target = Target.of(
             unit.name,
             unit.service.health or Health(),
             port=unit.port,
             render=launched.render,
             listeners=self._listeners,
-            tree=lambda: self._shepherd.tree(unit),
+            tree=lambda: unit.pids(),
             run_exec=self._spawner.run_probe,
             new_lines=self._output(unit).new_lines,
             env=launched.env,
@@ -146,7 +146,7 @@ class Readiness:
         """Find out the unit's URL: what the file says, what it logged, where its tree listens."""
         if unit.url is not None or not self._has_address(unit):
             return
-        tree = self._shepherd.tree(unit)
+        tree = unit.pids()
         hosts = self._listeners.hosts_of(tree, unit.port)
         if unit.port is not None:
             if hosts or self._needs_no_proof(unit):
@@ -167,7 +167,7 @@ class Readiness:
 
     def _find_port(self, unit: Unit) -> int | None:
         """Return where to probe now; while it starts it may yet listen somewhere else."""
-        url = unit.url or self._found_url(unit, self._shepherd.tree(unit))
+        url = unit.url or self._found_url(unit, unit.pids())
         return None if url is None else urlsplit(url).port
 
     def look_for_url(self, unit: Unit, run: int) -> None:

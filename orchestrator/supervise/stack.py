@@ -21,11 +21,12 @@ from orchestrator.spec.model import Project, Service
 from orchestrator.supervise import view
 from orchestrator.supervise.bus import Message
 from orchestrator.supervise.journal import Journal
+from orchestrator.supervise.launching import Launching, Surroundings
 from orchestrator.supervise.operations import Operations
 from orchestrator.supervise.places import Places
 from orchestrator.supervise.publication import Publication
 from orchestrator.supervise.readiness import Readiness
-from orchestrator.supervise.shepherd import Shepherd, Surroundings, interrupted
+from orchestrator.supervise.shepherd import Shepherd, interrupted
 from orchestrator.supervise.supervisor import Hands, Supervisor
 from orchestrator.supervise.unit import Unit
 from orchestrator.system import ports
@@ -44,16 +45,15 @@ class Stack:
     def __init__(
         self,
         supervisor: Supervisor,
-        shepherd: Shepherd,
+        launching: Launching,
         publication: Publication,
         redact: Callable[[str], str],
         file_signature: object,
         warnings: Sequence[str] = (),
     ) -> None:
         self.supervisor = supervisor
-        self.operations = Operations(supervisor, shepherd)
+        self.operations = Operations(supervisor, launching)
         self.publication = publication
-        self._shepherd = shepherd
         self._redact = redact
         self._meter = UsageMeter()
         self._file_signature = file_signature
@@ -73,7 +73,7 @@ class Stack:
             "published": self.publication.names,
             "warnings": [*self._warnings, *self.publication.warnings],
             "services": [
-                self.item(unit, self._meter.usage(self._shepherd.tree(unit)))
+                self.item(unit, self._meter.usage(unit.pids()))
                 for unit in supervisor.units.values()
             ],
         }
@@ -147,12 +147,13 @@ async def running(
     _draw_ports(supervisor, rng)
     journal.rewrite(supervisor.kept())
     async with Spawner.start(around.nofile) as spawner, anyio.create_task_group() as tasks:
-        shepherd = Shepherd(supervisor, spawner, around, tasks)
-        publication = Publication(supervisor, shepherd)
+        launching = Launching(supervisor, around)
+        shepherd = Shepherd(supervisor, spawner, launching, tasks)
+        publication = Publication(supervisor, launching)
         redactor = Redactor(tuple(around.secrets.values()))
         stack = Stack(
             supervisor,
-            shepherd,
+            launching,
             publication,
             redactor.text,
             signature(project.file),
@@ -164,8 +165,8 @@ async def running(
             stack.show(unit, text)
             publication.note(unit)
 
-        readiness = Readiness(supervisor, shepherd, spawner, listeners, rng, tasks, show)
-        await shepherd.recall([one for one in supervisor.units.values() if one.status.alive])
+        readiness = Readiness(supervisor, launching, spawner, listeners, rng, tasks, show)
+        await launching.recall([one for one in supervisor.units.values() if one.status.alive])
         await _take_over(supervisor, shepherd)
         tasks.start_soon(_reap_orphans, shepherd)
         tasks.start_soon(publication.serve)

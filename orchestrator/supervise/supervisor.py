@@ -107,6 +107,10 @@ class Supervisor:
             return ()
         return waiting_for(unit.service, self._status_of, self._is_probed)
 
+    def pids(self) -> set[int]:
+        """Return the pids of all live processes of the stack's services."""
+        return {pid for unit in self.units.values() for pid in unit.pids()}
+
     def needed_by(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names and all that they depend on, dependencies first."""
         return tuple(closure(self.project.services, names))

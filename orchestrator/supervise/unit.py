@@ -11,6 +11,7 @@ from orchestrator.core.status import Status
 from orchestrator.spec.launch import Chosen, Facts
 from orchestrator.spec.model import Service
 from orchestrator.system.shims import Shim
+from orchestrator.system.tree import descendants
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Unit:
     wanted_op: dict[str, Any] | None = None
     """A start that waits for the shim to be there."""
     raising_shim: bool = False
+    short_shims: int = 0
+    """How many of its shims in a row died young."""
     holder_fd: int = -1
     """A reading end of the service's output that keeps its pipe alive; never read."""
     timers: dict[Timer, anyio.CancelScope] = field(default_factory=dict)
@@ -57,6 +60,16 @@ class Unit:
     def name(self) -> str:
         """The service's name."""
         return self.service.name
+
+    def pids(self) -> set[int]:
+        """Return the pids of its live processes; empty when there is none."""
+        found: set[int] = set()
+        if self.shim is not None:
+            found |= set(descendants(self.shim.pid))
+        if self.status.pid is not None:
+            # After a shim's death the new one is no ancestor of what it adopted.
+            found |= {self.status.pid, *descendants(self.status.pid)}
+        return found
 
     @property
     def facts(self) -> Facts:

@@ -74,7 +74,11 @@ class Shim:
             locked = ShimLocked(f"another shim of this service lives: {hello.get('holder')}")
             locked.holder = str(hello.get("holder"))
             raise locked
-        self.hello = hello
+        try:
+            self.hello = _checked(hello)
+        except (KeyError, TypeError, ValueError) as error:
+            await self.aclose()
+            raise ShimUnreachable(f"cannot understand the shim's greeting: {error!r}") from error
         self._loop.call_soon(self._deliver_early)
         return self
 
@@ -149,6 +153,18 @@ class Shim:
             self._greeting.set_exception(error)
             # Nobody may be waiting for it yet.
             self._greeting.exception()
+
+
+def _checked(hello: dict[str, Any]) -> dict[str, Any]:
+    """Return a hello with the facts that everybody reads: its pid, the last run, the live one.
+
+    Raises KeyError, TypeError or ValueError where one is missing or is none.
+    """
+    run = hello.get("run")
+    if run is not None:
+        run = {**run, **{name: int(run[name]) for name in ("run", "pid", "log_offset")}}
+    facts = {"pid": int(hello["pid"]), "last_run": int(hello["last_run"]), "run": run}
+    return {**hello, **facts}
 
 
 async def connect_shim(

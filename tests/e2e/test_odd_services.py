@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from orchestrator.spec.load import load
+from orchestrator.supervise.launching import Surroundings
 from orchestrator.supervise.places import Places
-from orchestrator.supervise.shepherd import Surroundings
 from orchestrator.supervise.stack import running
 from orchestrator.system.clock import SystemClock
 from tests.e2e.conftest import Make
