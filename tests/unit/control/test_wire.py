@@ -57,7 +57,8 @@ def test_every_error_comes_back_as_the_same_class_with_the_same_attributes(
 
 def test_every_class_has_a_kind_of_its_own() -> None:
     assert len({one.kind for one in every_class()}) == len(every_class())
-    assert set(kinds().values()) == set(every_class())
+    # Others may be loaded that never cross.
+    assert set(kinds().values()) >= set(every_class())
 
 
 def test_an_error_with_nothing_but_its_message_comes_back() -> None:

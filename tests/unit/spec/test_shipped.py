@@ -1,5 +1,6 @@
 """The services.yaml that comes with the project."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ def test_it_starts_the_dll_where_both_are_there(tmp_path: Path) -> None:
         path.parent.mkdir()
         path.write_text("")
         path.chmod(0o755)
+    config = {
+        "runtimeOptions": {"framework": {"name": "Microsoft.NETCore.App", "version": "10.0.0"}}
+    }
+    dll.with_suffix(".runtimeconfig.json").write_text(json.dumps(config))
     environ = {"PATH": str(dotnet.parent), "SCHEDULER_DLL": str(dll)}
     project = load(FILE, environ)
     scheduler = project.services["scheduler"]
