@@ -8,7 +8,9 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from orchestrator.supervise.places import Places
 from orchestrator.supervise.unit import Unit
+from orchestrator.system.shims import wake_holder
 
 _ACKNOWLEDGE_S = 1.0
 
@@ -19,7 +21,10 @@ class Orders:
     ``raise_shim`` has a unit's shim replaced, if that is not under way yet.
     """
 
-    def __init__(self, tasks: TaskGroup, raise_shim: Callable[[Unit], None]) -> None:
+    def __init__(
+        self, places: Places, tasks: TaskGroup, raise_shim: Callable[[Unit], None]
+    ) -> None:
+        self._places = places
         self._tasks = tasks
         self._raise_shim = raise_shim
         self._closing = False
@@ -45,11 +50,16 @@ class Orders:
                 return
             if not self._is_due(unit, run, acknowledged):
                 return
-            if unit.shim is not None and not unit.shim.closed.is_set():
+            # Somebody may have stopped it, as a service may be stopped that is to end.
+            holder = wake_holder(self._places.lock_path(unit.name))
+            holder = holder or (unit.shim.pid if unit.shim is not None else None)
+            if holder is not None:
+                unit.note = f"its shim, pid {holder}, does not answer"
                 _signal_directly(unit, operation)
-                unit.shim.send(operation)
-            elif unit.shim is None:
+            if unit.shim is None:
                 self._raise_shim(unit)
+            elif not unit.shim.closed.is_set():
+                unit.shim.send(operation)
 
     def _is_due(self, unit: Unit, run: int, acknowledged: anyio.Event) -> bool:
         """Whether the order is still the newest one, and its run still alive."""
@@ -58,7 +68,6 @@ class Orders:
 
 
 def _signal_directly(unit: Unit, operation: Mapping[str, Any]) -> None:
-    unit.note = f"its shim, pid {unit.shim.pid if unit.shim else '?'}, does not answer"
     number = signal.SIGKILL if operation["op"] == "kill" else int(operation["signal"])
     for pid in unit.pids():
         try:

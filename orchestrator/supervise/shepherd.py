@@ -21,7 +21,7 @@ from orchestrator.supervise.launching import Launching
 from orchestrator.supervise.orders import Orders
 from orchestrator.supervise.supervisor import Supervisor
 from orchestrator.supervise.unit import Unit
-from orchestrator.system.shims import Shim, ShimLocked, ShimUnreachable, connect_shim
+from orchestrator.system.shims import Shim, ShimLocked, ShimUnreachable, connect_shim, wake_holder
 from orchestrator.system.spawner import Spawner
 from orchestrator.system.tree import Orphan, children_of_our_session, reap_orphans
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _SHIM_RETRY_S = 1.0
 # A shim that dies so soon, so many times, has something against it that time may mend.
 _SHORT_LIFE_S, _SHORT_LIVES = 1.0, 3
-_QUIT_S = 3.0
+_WAKE_S, _QUIT_S = 0.5, 3.0
 _KEPT_ENDS = 200
 _DEAD_S = 0.5
 
@@ -46,7 +46,7 @@ class Shepherd:
         self._launching = launching
         self._tasks = tasks
         self._hearing = Hearing(supervisor)
-        self._orders = Orders(tasks, self._raise_shim)
+        self._orders = Orders(supervisor.places, tasks, self._raise_shim)
         self._closing = False
         self._ended: deque[Orphan] = deque(maxlen=_KEPT_ENDS)
 
@@ -95,12 +95,13 @@ class Shepherd:
         try:
             shim = await self._reach_shim(unit, service_dir)
         except ShimLocked:
-            if not _lives_as_recorded(unit.status, _read_json(service_dir / "service.json")):
-                raise
-            # Its shim is there and does not answer, stopped perhaps: it is asked again and again.
-            self._tell(unit, news.Resumed(unit.status.pid))
-            self._raise_shim(unit)
-            return True
+            # Its shim is there and does not answer, stopped perhaps.
+            if _lives_as_recorded(unit.status, _read_json(service_dir / "service.json")):
+                self._tell(unit, news.Resumed(unit.status.pid))
+                self._raise_shim(unit)  # which asks it again and again
+                return True
+            wake_holder(self._supervisor.places.lock_path(unit.name))
+            shim = await self._reach_shim(unit, service_dir)
         if shim is None:
             return False
         self._greet(unit, shim)
@@ -262,12 +263,20 @@ class Shepherd:
         """Let every shim end, bounded; then let go of the held outputs."""
         self._closing = True
         self._orders.close()
-        shims = [unit.shim for unit in self._supervisor.units.values() if unit.shim is not None]
-        for shim in shims:
+        shims = {
+            name: unit.shim
+            for name, unit in self._supervisor.units.items()
+            if unit.shim is not None
+        }
+        for shim in shims.values():
             shim.send({"op": "quit"})
-        with anyio.move_on_after(_QUIT_S):
-            for shim in shims:
-                await shim.closed.wait()
+        for within_s in (_WAKE_S, _QUIT_S):
+            with anyio.move_on_after(within_s):
+                for shim in shims.values():
+                    await shim.closed.wait()
+                break
+            for name in shims:
+                wake_holder(self._supervisor.places.lock_path(name))
         for unit in self._supervisor.units.values():
             if unit.holder_fd >= 0:
                 os.close(unit.holder_fd)

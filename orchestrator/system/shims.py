@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.shim.identity import read_stat, send_signal
 
 READ_BYTES = 1 << 18
 CONNECT_TIMEOUT_S = 2.0
@@ -165,6 +168,24 @@ def _checked(hello: dict[str, Any]) -> dict[str, Any]:
         run = {**run, **{name: int(run[name]) for name in ("run", "pid", "log_offset")}}
     facts = {"pid": int(hello["pid"]), "last_run": int(hello["last_run"]), "run": run}
     return {**hello, **facts}
+
+
+def wake_holder(lock_path: Path) -> int | None:
+    """Have the shim that holds a service's lock go on, if somebody stopped it; return its pid.
+
+    None: nobody holds it. Source of who does: what the holder wrote into it, and its descriptors.
+    """
+    try:
+        said = str(json.loads(lock_path.read_bytes())["holder"])
+        pid = int(said.removeprefix("pid "))
+        stat = read_stat(pid)
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if stat is None or os.path.realpath(lock_path) not in links:
+        return None
+    send_signal(pid, stat.starttime, signal.SIGCONT, by_pidfd=hasattr(os, "pidfd_open"))
+    return pid
 
 
 async def connect_shim(
