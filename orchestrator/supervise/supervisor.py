@@ -285,10 +285,7 @@ class Supervisor:
 
     def _keep(self, unit: Unit) -> None:
         if self._journal.append(unit.name, self._kept(unit)):
-            try:
-                self._journal.rewrite(self.kept())
-            except OSError as error:
-                logger.warning("cannot compact %s: %s", self.places.journal_path, error.strerror)
+            self._journal.rewrite(self.kept())
 
 
 def _is_held(unit: Unit) -> bool:
