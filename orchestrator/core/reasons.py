@@ -8,6 +8,15 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 _MOST_AFTER_STACK = 20
 
+# One of these stands in what told a reason; to look for them costs next to nothing.
+_MARKS = (
+    b"Unhandled exception.",
+    b"You must install or update .NET",
+    b"error while loading shared libraries: ",
+    b"Couldn't find a valid ICU",
+    _TRACEBACK.encode(),
+)
+
 # Groups of exceptions draw a frame around what is in them.
 _FRAME = re.compile(r"^\s+[|+]\s")
 
@@ -38,6 +47,11 @@ _HINTS = (
         "install libicu, or set DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1",
     ),
 )
+
+
+def may_tell(written: bytes) -> bool:
+    """Whether a reason may stand in what was written: ``reason_in`` finds none where not."""
+    return any(mark in written for mark in _MARKS)
 
 
 def reason_in(lines: Sequence[str]) -> str:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from orchestrator.core.reasons import reason_in
+from orchestrator.core.reasons import may_tell, reason_in
 from orchestrator.logs.clean import clean
-from orchestrator.logs.lines import lines
-from orchestrator.logs.segments import Log
+from orchestrator.logs.segments import Log, chunks
 
 _LAST_BYTES = 64 * 1024
 
@@ -20,8 +19,12 @@ def reason_of(log_path: Path, begin: int, end: int) -> str:
         return ""
     log = Log(log_path)
     try:
-        return reason_in([clean(one.text, colour=False) for one in lines(log, begin, end)])
+        written = b"".join(data for _, data in chunks(log, begin, end))
     except OSError:
         return ""
     finally:
         log.index.close()
+    # Most say nothing, and a restart waits for this.
+    if not may_tell(written):
+        return ""
+    return reason_in([clean(line, colour=False) for line in written.split(b"\n")])

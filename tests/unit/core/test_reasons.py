@@ -1,10 +1,19 @@
 """The line of a dead program's output that tells why it died."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from orchestrator.core.reasons import reason_in
+from orchestrator.core import reasons
 
 STACK = [f"   at Program.Deep{number}()" for number in range(40)]
+
+
+def reason_in(lines: Sequence[str]) -> str:
+    """Return the reason, which the cheap look must not have passed over."""
+    found = reasons.reason_in(lines)
+    assert not found or reasons.may_tell("\n".join(lines).encode())
+    return found
 
 
 def test_the_line_of_the_unhandled_exception_is_found_above_its_stack() -> None:
